@@ -1,0 +1,1 @@
+"""Masked autoencoders from five parts: mask sampler, encoder, decoder, target, loss."""

@@ -1,0 +1,51 @@
+"""The light transformer that fills in the hidden patches."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mae_lib.models.encoder import Encoded
+from mae_lib.models.masks import Mask
+from mae_lib.models.patches import sincos_2d
+from mae_lib.models.transformer import EPS, Block, initialise
+
+
+class Decoder(nn.Module):
+    """MAE's decoder (He et al., section 3): mask tokens and positions in, patch vectors out.
+
+    Args:
+        encoder_width: D of the encoder.
+        grid: rows and columns of patches.
+        outputs: length of a predicted patch vector.
+        class_token: whether the encoder hands over a class token.
+    """
+
+    def __init__(self, encoder_width: int, grid: tuple[int, int], outputs: int, width: int = 512,
+                 depth: int = 8, heads: int = 16, *, class_token: bool = True):
+        super().__init__()
+        self.patches = grid[0] * grid[1]
+        self.embed = nn.Linear(encoder_width, width)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.pos_embed = nn.Parameter(sincos_2d(width, grid, class_token=class_token),
+                                      requires_grad=False)
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, eps=EPS)
+        self.pred = nn.Linear(width, outputs)
+        self.apply(initialise)
+        nn.init.normal_(self.mask_token, std=0.02)
+
+    def forward(self, latent: Encoded, mask: Mask) -> Tensor:
+        """Predict every patch, also the visible ones: ``[B, L, outputs]``."""
+        x = self.embed(latent.tokens)
+        prefix = x.shape[1] - mask.visible.shape[1]
+        x = torch.cat([x[:, :prefix], self._fill(x[:, prefix:], mask.visible)], dim=1)
+        x = x + self.pos_embed
+        for block in self.blocks:
+            x = block(x)
+        return self.pred(self.norm(x[:, prefix:]))
+
+    def _fill(self, x: Tensor, visible: Tensor) -> Tensor:
+        """Tokens of visible patches at their places, mask tokens elsewhere: ``[B, L, width]``."""
+        everywhere = self.mask_token.to(x.dtype).expand(len(x), self.patches, -1)
+        return everywhere.scatter(1, visible.unsqueeze(-1).expand_as(x), x)

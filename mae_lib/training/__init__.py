@@ -1,0 +1,1 @@
+"""One training step (eager, inductor or XLA), the pretraining loop, and checkpoints."""

@@ -1,0 +1,133 @@
+"""The pretraining loop: deterministic in its seed, resumable at any moment."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from mae_lib.data.images import ImageSet
+from mae_lib.models.methods import MaskedAutoencoder
+from mae_lib.training.checkpoints import Progress, load_checkpoint, save_checkpoint
+from mae_lib.training.schedule import Recipe
+from mae_lib.training.step import adamw, compile_step, pick_backend, training_device
+
+CHECK_EVERY = 50  # steps between looks at the loss: each look waits for the device
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss became NaN or infinite; the message names the step and the last checkpoint."""
+
+
+@dataclass(frozen=True)
+class History:
+    """Loss of every step ``[steps]``, and the seconds and images/s of this session."""
+
+    losses: np.ndarray
+    seconds: float
+    images_per_second: float
+
+
+def pretrain(method: MaskedAutoencoder, images: ImageSet, recipe: Recipe, *, seed: int = 0,
+             backend: str = "auto", device: torch.device | str = "cpu",
+             checkpoint: str | Path | None = None, every_seconds: float = 60.0,
+             progress: bool = True) -> History:
+    """Train ``method`` in place.
+
+    The order of the images is a function of (seed, epoch) and the masks of (seed, step), so a run
+    that was killed and started again with the same ``checkpoint`` folder goes on as if nothing had
+    happened: on the CPU it ends with the same bits.
+
+    Args:
+        checkpoint: folder for checkpoints, none are written if None.
+        every_seconds: time between two checkpoints.
+        progress: show a bar with loss, images/s and time left.
+
+    Raises:
+        NonFiniteLoss: the loss is no longer a number.
+        ValueError: images of another size, or a checkpoint of another run.
+    """
+    if images.size != method.encoder.size:
+        raise ValueError(f"images must be {method.encoder.size[0]}x{method.encoder.size[1]} "
+                         f"pixels for this encoder, got {images.size[0]}x{images.size[1]}")
+    backend = pick_backend(backend, device)
+    method.to(training_device(backend, device)).train()
+    optimizer = adamw(method, recipe, backend)
+    identity = {"config": method.config, "recipe": asdict(recipe), "seed": seed,
+                "data": images.fingerprint, "backend": backend}
+    run = _Run(method, optimizer, identity, checkpoint, every_seconds)
+    step = compile_step(method, optimizer, backend, clip=recipe.clip)
+    start, begun = run.step, time.perf_counter()
+    with tqdm(total=recipe.steps * recipe.batch, initial=start * recipe.batch, unit="img",
+              unit_scale=True, disable=None if progress else True) as bar:
+        for i in range(start, recipe.steps):
+            batch = images.batch(batch_index(len(images), recipe.batch, seed, i))
+            mask = method.sample_mask(recipe.batch, mask_generator(seed, i))
+            run.record(step(batch, mask, recipe.rate(i)))
+            bar.update(recipe.batch)
+            if (i + 1) % CHECK_EVERY == 0 or i + 1 == recipe.steps:
+                bar.set_postfix(loss=f"{run.look():.4f}", refresh=False)
+                run.save_if_due(last=i + 1 == recipe.steps)
+    method.to("cpu").eval()
+    seconds = time.perf_counter() - begun
+    return History(run.losses.numpy(), seconds, (recipe.steps - start) * recipe.batch / seconds)
+
+
+def batch_index(images: int, batch: int, seed: int, step: int) -> np.ndarray:
+    """Which images step ``step`` sees: a slice of endless reshuffled passes over all of them."""
+    places = np.arange(step * batch, (step + 1) * batch)
+    first, last = places[0] // images, places[-1] // images
+    orders = np.concatenate([_order(images, seed, int(e)) for e in range(first, last + 1)])
+    return orders[places - first * images]
+
+
+@lru_cache(maxsize=2)
+def _order(images: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng([seed, epoch]).permutation(images)
+
+
+def mask_generator(seed: int, step: int) -> torch.Generator:
+    """The source of the masks of one step."""
+    return torch.Generator().manual_seed((seed << 32) + step)
+
+
+class _Run:
+    """Losses so far and when the last checkpoint was written."""
+
+    def __init__(self, method, optimizer, identity, folder, every_seconds):
+        self.method, self.optimizer, self.identity = method, optimizer, identity
+        self.folder, self.every_seconds = folder, every_seconds
+        found = load_checkpoint(folder, method, optimizer, identity) if folder else None
+        self.step, self.losses = found or Progress(0, torch.empty(0))
+        self.pending: list[torch.Tensor] = []
+        self.saved_at, self.last_good = time.monotonic(), self.step if found else None
+
+    def record(self, loss: torch.Tensor) -> None:
+        self.pending.append(loss)
+
+    def look(self) -> float:
+        """Wait for the pending losses, keep them, and return their mean."""
+        losses = torch.stack(self.pending).cpu()
+        if not losses.isfinite().all():
+            step = self.step + int((~losses.isfinite()).nonzero()[0])
+            kept = (f"the last good checkpoint is step {self.last_good} in {self.folder}"
+                    if self.last_good is not None else "there is no checkpoint")
+            raise NonFiniteLoss(f"loss became {losses[step - self.step].item()} at step {step}; "
+                                f"{kept}; try a smaller lr or set clip")
+        self.losses = torch.cat([self.losses, losses])
+        self.step += len(losses)
+        self.pending = []
+        return losses.mean().item()
+
+    def save_if_due(self, *, last: bool) -> None:
+        if self.folder is None:
+            return
+        if last or time.monotonic() - self.saved_at > self.every_seconds:
+            save_checkpoint(self.folder, self.method, self.optimizer,
+                            Progress(self.step, self.losses), self.identity)
+            self.saved_at, self.last_good = time.monotonic(), self.step
