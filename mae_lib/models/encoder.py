@@ -73,6 +73,9 @@ class Encoder(nn.Module):
         self.patch_embed = PatchEmbed(patch, width)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width, eps=EPS)
+        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+            raise ValueError("mean and std must hold three numbers each, std above 0, "
+                             f"got {tuple(mean)} and {tuple(std)}")
         self.register_buffer("mean", torch.tensor(mean), persistent=False)
         self.register_buffer("std", torch.tensor(std), persistent=False)
         self.apply(initialise)
@@ -92,6 +95,8 @@ class Encoder(nn.Module):
 
     def patches(self, images: Tensor) -> Tensor:
         """Standardised patch vectors ``[B, L, patch * patch * 3]`` of images in [0, 1]."""
+        if not images.is_floating_point():
+            raise TypeError(f"images must be floating point in [0, 1], got {images.dtype}")
         if images.ndim != 4 or images.shape[1:] != (3, *self.size):
             raise ValueError(f"images must have shape [B,3,{self.size[0]},{self.size[1]}], "
                              f"got {list(images.shape)}")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 Grid = tuple[int, int]
+CUTS = ("official", "whole_units")
 
 
 class Mask(NamedTuple):
@@ -106,8 +107,8 @@ def unit_mask(batch: int, grid: Grid, ratio: float, unit: int, *, cut: str = "of
     Raises:
         ValueError: unknown ``cut``; a unit that does not fit; nothing visible or nothing hidden.
     """
-    if cut not in ("official", "whole_units"):
-        raise ValueError(f"cut must be 'official' or 'whole_units', got {cut!r}")
+    if cut not in CUTS:
+        raise ValueError(f"cut must be one of {', '.join(CUTS)}, got {cut!r}")
     if not 1 <= unit <= max(grid):
         raise ValueError(f"unit must lie in 1..{max(grid)} patches, got {unit}")
     unit_of_patch, place_in_unit, units = _units(grid, unit)
@@ -149,7 +150,7 @@ def block_mask(batch: int, grid: Grid, ratio: float, *, min_patches: int = 4,
     generator and no noise.
 
     Args:
-        min_patches: smallest area of a rectangle.
+        min_patches: smallest area of a rectangle as long as more than that is left to hide.
     """
     target = grid[0] * grid[1] - visible_count(grid[0] * grid[1], ratio)
     masks = torch.stack([_blocks(grid, target, min_patches, generator) for _ in range(batch)])
@@ -163,19 +164,23 @@ def _blocks(grid: Grid, target: int, min_patches: int, generator) -> Tensor:
     failures = 0
     while (left := target - int(hidden.sum())) > 0 and failures < 10:
         proposal = hidden.clone()
-        proposal[_rectangle(grid, min(min_patches, left), left, generator)] = True
+        proposal[_rectangle(grid, min_patches, left, generator)] = True
         fits = int(hidden.sum()) < int(proposal.sum()) <= target
         hidden, failures = (proposal, 0) if fits else (hidden, failures + 1)
     return hidden.flatten()
 
 
 def _rectangle(grid: Grid, smallest: int, largest: int, generator) -> tuple[slice, slice]:
-    """Area uniform in [smallest, largest], log aspect uniform in +-log(1/.3), anywhere."""
+    """Area uniform in [smallest, largest], log aspect uniform in +-log(1/.3), anywhere.
+
+    Empty if it is not smaller than the grid in both directions.
+    """
     draw = torch.rand(4, generator=generator).tolist()
     area = smallest + draw[0] * (largest - smallest)
     aspect = math.exp((2 * draw[1] - 1) * math.log(1 / 0.3))
-    height = min(max(round(math.sqrt(area * aspect)), 1), grid[0] - 1)
-    width = min(max(round(math.sqrt(area / aspect)), 1), grid[1] - 1)
+    height, width = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+    if height >= grid[0] or width >= grid[1]:
+        return slice(0), slice(0)
     top, left = int(draw[2] * (grid[0] - height + 1)), int(draw[3] * (grid[1] - width + 1))
     return slice(top, top + height), slice(left, left + width)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mae_lib.models.decoder import Decoder
 from mae_lib.models.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoder
 from mae_lib.models.losses import masked_mse
-from mae_lib.models.masks import Mask, random_mask, unit_mask, visible_count
+from mae_lib.models.masks import CUTS, Mask, random_mask, unit_mask, visible_count
 from mae_lib.models.patches import patch_grid
 from mae_lib.models.targets import TARGETS
 
@@ -102,9 +102,9 @@ def mae(preset: str = "vit_base_patch16", *, ratio: float = 0.75, unit: int | No
         raise ValueError(f"target must be one of {', '.join(TARGETS)}, got {target!r}")
     grid = patch_grid(shape["size"], shape["patch"])
     sampler = _sampler(grid, shape["patch"], ratio, unit, cut)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
         encoder, decoder = _networks(shape, grid, mean, std)
     config = {"preset": preset, **shape, "ratio": ratio, "unit": unit or shape["patch"],
               "cut": cut, "target": target, "mean": [float(m) for m in mean],
@@ -126,6 +126,8 @@ def _shape(preset: str, size, overrides: dict) -> dict:
 
 def _sampler(grid: tuple[int, int], patch: int, ratio: float, unit: int | None, cut: str):
     visible_count(grid[0] * grid[1], ratio)  # refuse a ratio that cannot be met before training
+    if cut not in CUTS:
+        raise ValueError(f"cut must be one of {', '.join(CUTS)}, got {cut!r}")
     if unit is None or unit == patch:
         return partial(random_mask, grid=grid, ratio=ratio)
     if unit < 1 or unit % patch:

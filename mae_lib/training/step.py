@@ -112,7 +112,8 @@ def _run_trace() -> None:
 
 
 def _on_tpu() -> bool:
-    if importlib.util.find_spec("torch_xla") is None:
+    """Ask torch_xla only where a TPU's runtime library is installed: asking starts its client."""
+    if not all(importlib.util.find_spec(name) for name in ("torch_xla", "libtpu")):
         return False
     from torch_xla import runtime
 

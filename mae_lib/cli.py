@@ -1,0 +1,171 @@
+"""`mae-book`: run the chapters of the companion and build its pages."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from mae_lib import __version__
+from mae_lib.book import freshness, parameters
+from mae_lib.book.chapters import BookError, Chapter, find_chapters, find_root
+
+_ABOUT = """\
+Run the chapters of the MAE companion and build its pages.
+
+A chapter is a text notebook in book/. It is run with the parameters in params/<tier>.yaml and
+params/<tier>/<chapter>.yaml, and only when something that it depends on has changed.
+
+  mae-book list                    which chapters are up to date, and why others are not
+  mae-book run fig5                run one chapter (its result: _build/executed/laptop/book/fig5.ipynb)
+  mae-book build                   run what is out of date, then write _build/html
+  mae-book build --tier smoke      the same at toy size: minutes, but the numbers mean nothing
+  mae-book verify                  check the published results against their checksums
+
+Tiers: smoke (only shows that the code runs), laptop (the published book), gpu, paper.
+Exit codes: 0 all is well, 1 something failed, 2 a wrong argument or parameter, 130 interrupted.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of `mae-book`; returns the exit code."""
+    options = _parser().parse_args(argv)
+    try:
+        return options.command(options)
+    except BookError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return getattr(error, "exit_code", 2)
+    except KeyboardInterrupt:
+        return _interrupted()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mae-book", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"mae-book {__version__}")
+    verbs = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    show = verbs.add_parser("list", help="show the chapters and whether they are up to date")
+    show.add_argument("--check", action="store_true", help="exit with 1 if one is not up to date")
+    show.set_defaults(command=_list)
+
+    run = verbs.add_parser("run", help="run the chapters that are out of date")
+    run.add_argument("chapters", nargs="*", metavar="CHAPTER", help="e.g. fig5 (default: all)")
+    run.set_defaults(command=_run)
+
+    build = verbs.add_parser("build", help="run what is out of date, then write the pages")
+    build.set_defaults(command=_build, chapters=[])
+
+    for verb in (show, run, build):
+        verb.add_argument("--tier", default="laptop", help="set of parameters (default: laptop)")
+    for verb in (run, build):
+        verb.add_argument("-j", "--jobs", type=_count, default=min(2, os.cpu_count() or 1),
+                          metavar="N", help="chapters to run at once (default: %(default)s)")
+        verb.add_argument("--force", action="store_true", help="run also what is up to date")
+        verb.add_argument("--timeout", type=_seconds, metavar="S",
+                          help="give up on a cell after S seconds (default: never)")
+
+    verify = verbs.add_parser("verify", help="check parameter files and published results")
+    verify.set_defaults(command=_verify)
+    return parser
+
+
+def _list(options: argparse.Namespace) -> int:
+    states = _states(*_read(options), options.tier)
+    width = max((len(chapter.stem) for chapter, _, _ in states), default=0)
+    for chapter, _, state in states:
+        print(f"{chapter.stem:{width}}  {state}")
+    return int(options.check and any(state != "fresh" for _, _, state in states))
+
+
+def _run(options: argparse.Namespace) -> int:
+    chapters, values = _read(options)
+    wanted = _selected(chapters, options.chapters)
+    states = _states({stem: chapters[stem] for stem in wanted}, values, options.tier)
+    work = [(c, p) for c, p, state in states if options.force or state != "fresh"]
+    if not work:
+        print(f"nothing to run: all of tier {options.tier} is up to date")
+        return 0
+
+    from mae_lib.book import lock, runner  # papermill takes half a second to import
+
+    with lock.only_builder(work[0][0].root):
+        outcomes = runner.run_chapters(
+            work, options.tier, jobs=options.jobs, timeout=options.timeout
+        )
+    return int(any(outcome.error for outcome in outcomes))
+
+
+def _build(options: argparse.Namespace) -> int:
+    from mae_lib.book import lock, site
+
+    root = find_root(Path.cwd())
+    if failed := _run(options):
+        return failed
+    with lock.only_builder(root):
+        code = site.render(root, options.tier)
+    if code:
+        print("error: Jupyter Book found the problems above", file=sys.stderr)
+        return 1
+    print(f"pages: {site.html_folder(root, options.tier).relative_to(root)}/index.html")
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    root = find_root(Path.cwd())
+    parameters.check_same_keys(root)
+    parameters.check_defaults(root, find_chapters(root))
+    print("parameters: the same keys in every tier, and chapters show the laptop tier's values")
+
+    from mae_lib import runs
+
+    return runs.verify()
+
+
+def _read(options: argparse.Namespace) -> tuple[dict[str, Chapter], dict[str, dict]]:
+    root = find_root(Path.cwd())
+    chapters = find_chapters(root)
+    values = parameters.read_tier(root, options.tier, chapters)
+    parameters.check_same_keys(root)
+    return chapters, values
+
+
+def _selected(chapters: dict[str, Chapter], names: list[str]) -> list[str]:
+    for name in names:
+        if name not in chapters:
+            raise BookError(f"unknown chapter {name!r}: the book has {', '.join(chapters)}")
+    return names or list(chapters)
+
+
+def _states(chapters: dict[str, Chapter], values: dict, tier: str) -> list[tuple]:
+    return [(c, values[s], freshness.state(c, tier, values[s])) for s, c in chapters.items()]
+
+
+def _interrupted() -> int:
+    """Kernels run in threads that cannot be asked to end: end them, and then ourselves."""
+    from mae_lib.book.runner import stop_kernels
+
+    stop_kernels()
+    print("interrupted: chapters that had ended are kept", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(130)
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not seconds > 0:
+        raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, got {text!r}")
+    return seconds
+
+
+if __name__ == "__main__":
+    sys.exit(main())

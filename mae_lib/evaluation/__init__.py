@@ -1,0 +1,1 @@
+"""Protocols that measure a trained model: reconstruction, probes, and the records they return."""
