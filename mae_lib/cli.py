@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from mae_lib import __version__
-from mae_lib.book import freshness, parameters
+from mae_lib.book import freshness, lock, parameters, runner, site
 from mae_lib.book.chapters import BookError, Chapter, find_chapters, find_root
 
 _ABOUT = """\
@@ -16,7 +16,7 @@ A chapter is a text notebook in book/. It is run with the parameters in params/<
 params/<tier>/<chapter>.yaml, and only when something that it depends on has changed.
 
   mae-book list                    which chapters are up to date, and why others are not
-  mae-book run fig5                run one chapter (its result: _build/executed/laptop/book/fig5.ipynb)
+  mae-book run fig5                run one chapter (result: _build/executed/laptop/book/fig5.ipynb)
   mae-book build                   run what is out of date, then write _build/html
   mae-book build --tier smoke      the same at toy size: minutes, but the numbers mean nothing
   mae-book verify                  check the published results against their checksums
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         return options.command(options)
     except BookError as error:
         print(f"error: {error}", file=sys.stderr)
-        return getattr(error, "exit_code", 2)
+        return error.exit_code
     except KeyboardInterrupt:
         return _interrupted()
 
@@ -79,36 +79,33 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    chapters, values = _read(options)
-    wanted = _selected(chapters, options.chapters)
-    states = _states({stem: chapters[stem] for stem in wanted}, values, options.tier)
-    work = [(c, p) for c, p, state in states if options.force or state != "fresh"]
-    if not work:
-        print(f"nothing to run: all of tier {options.tier} is up to date")
-        return 0
-
-    from mae_lib.book import lock, runner  # papermill takes half a second to import
-
-    with lock.only_builder(work[0][0].root):
-        outcomes = runner.run_chapters(
-            work, options.tier, jobs=options.jobs, timeout=options.timeout
-        )
-    return int(any(outcome.error for outcome in outcomes))
+    with lock.only_builder(find_root(Path.cwd())):
+        return _run_stale(options)
 
 
 def _build(options: argparse.Namespace) -> int:
-    from mae_lib.book import lock, site
-
     root = find_root(Path.cwd())
-    if failed := _run(options):
-        return failed
     with lock.only_builder(root):
+        if failed := _run_stale(options):
+            return failed
         code = site.render(root, options.tier)
     if code:
         print("error: Jupyter Book found the problems above", file=sys.stderr)
         return 1
     print(f"pages: {site.html_folder(root, options.tier).relative_to(root)}/index.html")
     return 0
+
+
+def _run_stale(options: argparse.Namespace) -> int:
+    chapters, values = _read(options)
+    wanted = _selected(chapters, options.chapters)
+    states = _states({stem: chapters[stem] for stem in wanted}, values, options.tier)
+    work = [(c, p) for c, p, state in states if options.force or state != "fresh"]
+    if not work:
+        print(f"nothing to run: tier {options.tier} is up to date")
+        return 0
+    outcomes = runner.run_chapters(work, options.tier, jobs=options.jobs, timeout=options.timeout)
+    return int(any(outcome.error for outcome in outcomes))
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -143,9 +140,7 @@ def _states(chapters: dict[str, Chapter], values: dict, tier: str) -> list[tuple
 
 def _interrupted() -> int:
     """Kernels run in threads that cannot be asked to end: end them, and then ourselves."""
-    from mae_lib.book.runner import stop_kernels
-
-    stop_kernels()
+    runner.stop_kernels()
     print("interrupted: chapters that had ended are kept", file=sys.stderr, flush=True)
     sys.stdout.flush()
     os._exit(130)

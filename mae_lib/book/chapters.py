@@ -12,6 +12,8 @@ import yaml
 class BookError(ValueError):
     """Something in the book's folder or on the command line is wrong, in one sentence."""
 
+    exit_code = 2
+
 
 @dataclass(frozen=True, eq=False)
 class Chapter:

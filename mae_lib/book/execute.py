@@ -1,4 +1,4 @@
-"""Run one chapter with papermill and keep its executed notebook with a record of how it was made."""
+"""Run one chapter with papermill; keep its executed notebook with a record of how it was made."""
 
 import json
 import logging
@@ -16,6 +16,7 @@ from mae_lib.book import freshness
 from mae_lib.book.chapters import Chapter, notebook
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_BARS = re.compile(r"[^\r\n]*\d+%\|[^\r\n]*")  # tqdm's
 _PROBE = "from mae_lib.book import probe\nprint(probe.report({root!r}))"
 
 
@@ -138,7 +139,8 @@ def _commit(root: Path) -> str:
 
 def _date() -> str:
     """Today in UTC, or the date that SOURCE_DATE_EPOCH asks for."""
-    return time.strftime("%Y-%m-%d", time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))))
+    seconds = int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
+    return time.strftime("%Y-%m-%d", time.gmtime(seconds))
 
 
 def _tidy(nb, chapter: Chapter, parameters: dict, record: dict):
@@ -152,9 +154,17 @@ def _tidy(nb, chapter: Chapter, parameters: dict, record: dict):
                 cell.metadata.tags.append("remove-cell")
         for name in ("papermill", "execution", "chapter_cell", "chapter_line"):
             cell.metadata.pop(name, None)
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not _only_bars(output)]
     nb.metadata.pop("papermill", None)
     nb.metadata["companion"] = record
     return nb
+
+
+def _only_bars(output) -> bool:
+    """Progress bars are news while a cell runs and noise afterwards."""
+    text = output.get("text", "") if output.get("name") == "stderr" else "kept"
+    return not _BARS.sub("", _ANSI.sub("", text)).strip()
 
 
 def _write(nb, part: Path, target: Path) -> None:

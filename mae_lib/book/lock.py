@@ -12,6 +12,8 @@ from mae_lib.book.chapters import BookError
 class Busy(BookError):
     """Another process is at work in this folder."""
 
+    exit_code = 1
+
 
 @contextmanager
 def only_builder(root: Path) -> Iterator[None]:

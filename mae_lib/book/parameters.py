@@ -1,4 +1,4 @@
-"""Parameters of a tier: `params/<tier>.yaml` for what chapters share, `params/<tier>/<chapter>.yaml`.
+"""Parameters of a tier: `params/<tier>.yaml`, shared, and `params/<tier>/<chapter>.yaml`.
 
 Both are flat, so that plain papermill takes the same files. A chapter receives the keys that it
 declares; a key that nobody declares, a value of another type or a key written twice is an error.
@@ -7,17 +7,19 @@ declares; a key that nobody declares, a value of another type or a key written t
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mae_lib.book.chapters import BookError, Chapter
+from mae_lib.book.strict_yaml import read_flat
 
 _USUAL_ORDER = ("smoke", "laptop", "gpu", "paper")
 _REFERENCE = "laptop"  # the tier whose values the chapters show when opened by hand
 
 
 def find_tiers(root: Path) -> list[str]:
-    """Names of the tiers, from small to large."""
+    """Names of the tiers, from small to large; a folder of parameters needs its tier's file."""
     names = sorted(path.stem for path in (root / "params").glob("*.yaml"))
+    for folder in sorted(path for path in (root / "params").glob("*/") if path.is_dir()):
+        if folder.name not in names:
+            raise BookError(f"params/{folder.name}/ has no params/{folder.name}.yaml beside it")
     known = [name for name in _USUAL_ORDER if name in names]
     return known + [name for name in names if name not in known]
 
@@ -38,15 +40,13 @@ def check_same_keys(root: Path) -> None:
     keys = {tier: _keys(root, tier) for tier in find_tiers(root)}
     for tier, mine in keys.items():
         for other, theirs in keys.items():
-            missing = sorted(theirs - mine)
-            if missing:
-                file, key = missing[0]
-                name, twin = (f"params/{t}/{file}" if file else f"params/{t}" for t in (tier, other))
-                raise BookError(f"{name}.yaml lacks {key!r}, which {twin}.yaml sets")
+            for file, key in sorted(theirs - mine):
+                name, twin = f"params/{tier}{file}.yaml", f"params/{other}{file}.yaml"
+                raise BookError(f"{name} lacks {key!r}, which {twin} sets")
 
 
 def check_defaults(root: Path, chapters: dict[str, Chapter], tier: str = _REFERENCE) -> None:
-    """A chapter opened by hand must find the published results: its defaults are those of `tier`."""
+    """A chapter's defaults must be those of `tier`: opened by hand, it finds published results."""
     for stem, values in read_tier(root, tier, chapters).items():
         for name, default in chapters[stem].defaults.items():
             if default != values[name]:
@@ -65,15 +65,15 @@ def parameter_files(root: Path, tier: str, chapter: Chapter) -> list[str]:
 
 def _keys(root: Path, tier: str) -> set[tuple[str, str]]:
     shared, own = _read_files(root, tier)
-    return {("", key) for key in shared} | {(file, key) for file in own for key in own[file]}
+    return {("", key) for key in shared} | {(f"/{stem}", k) for stem in own for k in own[stem]}
 
 
 def _read_files(root: Path, tier: str) -> tuple[dict, dict[str, dict]]:
     if tier not in find_tiers(root):
         raise BookError(f"unknown tier {tier!r}: params/ has {', '.join(find_tiers(root))}")
     folder = root / "params"
-    own = {path.stem: _read(path, root) for path in sorted((folder / tier).glob("*.yaml"))}
-    return _read(folder / f"{tier}.yaml", root), own
+    own = {path.stem: read_flat(path, root) for path in sorted((folder / tier).glob("*.yaml"))}
+    return read_flat(folder / f"{tier}.yaml", root), own
 
 
 def _check_shared(shared: dict, tier: str, chapters: dict[str, Chapter]) -> None:
@@ -141,37 +141,3 @@ def _hint(value: Any, default: Any) -> str:
     if isinstance(default, float) and isinstance(value, str):
         return " (YAML wants a point and a sign: 1.0e-3)"
     return " (put it in quotes)" if isinstance(default, str) and isinstance(value, bool) else ""
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML without keys written twice."""
-
-
-def _unique_mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict:
-    seen: set = set()
-    for key_node, _ in node.value:
-        if key_node.value in seen:
-            line = key_node.start_mark.line + 1
-            raise BookError(f"{loader.name}:{line}: {key_node.value!r} is set twice")
-        seen.add(key_node.value)
-    return loader.construct_mapping(node, deep=True)
-
-
-_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
-
-
-def _read(path: Path, root: Path) -> dict[str, Any]:
-    name = path.relative_to(root).as_posix()
-    loader = _StrictLoader(path.read_text(encoding="utf-8"))
-    loader.name = name
-    try:
-        values = loader.get_single_data() or {}
-    except yaml.YAMLError as error:
-        line = f":{error.problem_mark.line + 1}" if getattr(error, "problem_mark", None) else ""
-        raise BookError(f"{name}{line}: not valid YAML") from error
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise BookError(f"{name}: expected lines 'name: value'")
-    nested = [key for key, value in values.items() if isinstance(value, dict)]
-    if nested:
-        raise BookError(f"{name}: {nested[0]} must be a plain value or a list, got a mapping")
-    return values

@@ -24,7 +24,9 @@ def render(root: Path, tier: str) -> int:
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     command += ["build", str(root), "--path-output", str(_output(root, tier))]
     command += ["-W", "-n", "--keep-going", "-q"]
-    code = subprocess.run(command, env={**os.environ, "MAE_BOOK_TIER": tier}).returncode
+    environment = {**os.environ, "MAE_BOOK_TIER": tier}
+    # Problems go to stderr; what it says on stdout is a banner.
+    code = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL).returncode
     if code:
         shutil.rmtree(_doctrees(root, tier), ignore_errors=True)
     else:

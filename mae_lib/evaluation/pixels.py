@@ -12,6 +12,7 @@ from mae_lib.models.patches import patch_grid, patchify, unpatchify
 from mae_lib.models.targets import EPS, TARGETS, statistics
 
 DENORM = ("auto", "none", "target_stats")
+SLACK = 1e-6  # rounding of a pixel that is exactly 0 or 1 is not clipping
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +63,7 @@ def to_pixels(prediction: Tensor, images: Tensor, model, denorm: str = "auto",
         mean, variance = statistics(patches)
         prediction = prediction * (variance + EPS).sqrt() + mean
     raw = _from_standardised(prediction, images, model)
-    outside = ((raw < 0) | (raw > 1)).flatten(1).float().mean(1)
+    outside = ((raw < -SLACK) | (raw > 1 + SLACK)).flatten(1).float().mean(1)
     return Reconstruction(raw.clamp(0, 1) if clamp else raw, raw, outside, leaks, error)
 
 

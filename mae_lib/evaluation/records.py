@@ -59,7 +59,8 @@ class EvalRecord:
 def records_of(values: Mapping[str, np.ndarray], *, setting: dict, seed: int, dataset: str,
                split: str, protocol: str) -> list[EvalRecord]:
     """One record for each metric of ``{metric: values of the items [n]}``."""
-    return [EvalRecord(setting, seed, dataset, split, protocol, metric, float(np.mean(items)),
+    means = {metric: float(np.mean(items, dtype=np.float64)) for metric, items in values.items()}
+    return [EvalRecord(setting, seed, dataset, split, protocol, metric, means[metric],
                        len(items), np.asarray(items)) for metric, items in values.items()]
 
 

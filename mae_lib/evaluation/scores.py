@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -21,6 +22,7 @@ from mae_lib.evaluation.reconstruction import (
 from mae_lib.evaluation.records import EvalRecord, records_of
 
 BATCH = 128
+DIAGNOSTICS = ("mse_unclamped", "target_mse", "clipped_fraction", "used_target_stats")
 
 
 def reconstruction_records(model, images: ImageSet, *, setting: dict, seed: int, split: str,
@@ -31,8 +33,9 @@ def reconstruction_records(model, images: ImageSet, *, setting: dict, seed: int,
 
     Protocols are ``"unmasked"``, ``"complement <ratio>"`` for each of ``ratios``, ``"own masks,
     pasted"`` and ``"own masks, hidden"`` (psnr and mse only), and ``"floor: leak"`` for a model
-    whose target is normalised. Besides ``metrics`` each has ``mse_unclamped``, ``target_mse`` (in
-    units of the target) and ``clipped_fraction``.
+    whose target is normalised. Besides ``metrics``, each has ``DIAGNOSTICS`` without items:
+    ``mse_unclamped``, ``target_mse`` (in units of the target), ``clipped_fraction``, and
+    ``used_target_stats`` (1 if the read-out was given statistics of the original).
 
     Args:
         seed: of the pretraining run, for the records.
@@ -46,10 +49,11 @@ def reconstruction_records(model, images: ImageSet, *, setting: dict, seed: int,
         protocols[f"own masks, {name}"] = _own_masks(model, _generator(mask_seed), paste)
     if model.config["target"] == "normalised":
         protocols["floor: leak"] = partial(leak, model=model)
-    return [record for protocol, reconstruct in protocols.items()
-            for record in records_of(score(images, reconstruct, metrics), setting=setting,
-                                     seed=seed, dataset=images.name, split=split,
-                                     protocol=protocol)]
+    records = [record for protocol, reconstruct in protocols.items()
+               for record in records_of(score(images, reconstruct, metrics), setting=setting,
+                                        seed=seed, dataset=images.name, split=split,
+                                        protocol=protocol)]
+    return [replace(r, items=None) if r.metric in DIAGNOSTICS else r for r in records]
 
 
 def floor_records(images: ImageSet, *, split: str, patches: Sequence[int] = (8, 16, 32),
@@ -78,7 +82,8 @@ def _score(x: Tensor, result: Reconstruction, metrics: Sequence[str]) -> dict[st
     return {**image_metrics(x, result.pixels, metrics, result.region),
             "mse_unclamped": squared_error(x, result.unclamped, result.region),
             "target_mse": result.target_error.mean(1),
-            "clipped_fraction": result.clipped_fraction}
+            "clipped_fraction": result.clipped_fraction,
+            "used_target_stats": torch.full((len(x),), float(result.used_target_stats))}
 
 
 def _own_masks(model, generator: torch.Generator, paste: bool):

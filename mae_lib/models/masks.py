@@ -69,7 +69,7 @@ def mask_from_binary(hidden: Tensor) -> Mask:
     if (counts != counts[0]).any():
         raise ValueError(f"masks of a batch must hide equally many patches, got "
                          f"{counts.min().item()} to {counts.max().item()}")
-    order = hidden.to(torch.uint8).argsort(1, stable=True)
+    order = hidden.to(torch.uint8).argsort(dim=1, stable=True)
     return Mask(*order.split([hidden.shape[1] - int(counts[0]), int(counts[0])], dim=1))
 
 
