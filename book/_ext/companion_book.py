@@ -22,6 +22,10 @@ from mae_lib.book.chapters import Chapter, notebook
 
 _LOG = logging.getLogger(__name__)
 _GLUED = re.compile(r"`(?:[^`<]*<)?([\w./-]+\.md)::|:doc:\s*(\S+\.md)")
+_REPAIRS = {
+    'role="doc-biblioentry"': 'role="listitem"',  # docutils puts it into a list
+    ' aria-label="Toggle hidden content"': "",  # hides the words that stand on the button
+}
 _SMOKE = "Smoke tier: everything here was trained for seconds. It shows that the code runs, no more."
 
 
@@ -30,9 +34,9 @@ def setup(app) -> dict:
     app.add_config_value("companion_tier", os.environ.get("MAE_BOOK_TIER", "laptop"), "env")
     app.connect("config-inited", _announce)
     app.connect("source-read", _show_outputs)
-    app.connect("doctree-resolved", _describe_tables)
+    app.connect("doctree-resolved", _describe_pictures)
     app.connect("build-finished", _copy_mathjax)
-    app.connect("build-finished", _repair_bibliography)
+    app.connect("build-finished", _repair_for_readers)
     version = int(hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:6], 16)
     return {"env_version": version, "parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -112,7 +116,7 @@ $ papermill --cwd {os.path.dirname(chapter.docname)}{options} {copy} _build/{cha
 :::
 
 :::{{admonition}} Where this page comes from
-:class: dropdown run-box
+:class: dropdown run-box provenance
 
 {_facts(record)}
 :::
@@ -133,11 +137,11 @@ def _facts(record: dict) -> str:
         ("Key", code(record["key"][:16])),
     ]
     lines = "\n".join(f"| {name} | {value.replace('|', '/')} |" for name, value in rows)
-    return f"| | |\n|---|---|\n{lines}"
+    return f"| What | Value |\n|---|---|\n{lines}"
 
 
-def _describe_tables(app, doctree, docname: str) -> None:
-    """Pictures need words: a cell's image without `alt` gets its caption, never its file's name."""
+def _describe_pictures(app, doctree, docname: str) -> None:
+    """Pictures need words: a cell's image without `alt` gets its caption, not its file's name."""
     for image in doctree.findall(nodes.image):
         if image.get("alt", "").startswith("../_build/jupyter_execute"):
             figure = image.parent
@@ -162,12 +166,14 @@ def _copy_mathjax(app, error) -> None:
                 shutil.copyfile(file, copy)
 
 
-def _repair_bibliography(app, error) -> None:
-    """docutils nests a role in a list that assistive software rejects."""
+def _repair_for_readers(app, error) -> None:
+    """Repair what libraries write and assistive software stumbles over."""
     if error or app.builder.format != "html":
         return
     for page in Path(app.outdir, "book").rglob("*.html"):
         text = page.read_text(encoding="utf-8")
-        if 'role="doc-biblioentry"' in text:
-            repaired = text.replace('role="doc-biblioentry"', 'role="listitem"')
+        repaired = text
+        for written, wanted in _REPAIRS.items():
+            repaired = repaired.replace(written, wanted)
+        if repaired != text:
             page.write_text(repaired, encoding="utf-8")

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mae_lib.data.images import check_images
 from mae_lib.evaluation.pixels import Reconstruction, grid_of, to_pixels
-from mae_lib.models.masks import Mask, mask_from_order, nothing_hidden
+from mae_lib.models.masks import Mask, mask_from_binary, nothing_hidden
 
 
 def reconstruct_unmasked(model, images: Tensor) -> Reconstruction:
@@ -61,8 +61,9 @@ def complement_folds(batch: int, grid: tuple[int, int], ratio: float,
     order = torch.rand(batch, patches, generator=generator).argsort(1)
     home = torch.empty_like(order).scatter_(  # the fold whose set a patch belongs to
         1, order, torch.arange(count).repeat_interleave(patches // count).expand(batch, -1))
-    folds = [_fold(home == k, part == "hidden") for k in range(count)]
-    return folds, home if part == "hidden" else (home + 1) % count
+    if part == "hidden":
+        return [mask_from_binary(home == k) for k in range(count)], home
+    return [mask_from_binary(home != k) for k in range(count)], (home + 1) % count
 
 
 def reconstruct_masked(model, images: Tensor, mask: Mask, *, paste: bool) -> Reconstruction:
@@ -100,13 +101,6 @@ def predict(model, images: Tensor, mask: Mask) -> Tensor:
     """``model.predict`` without gradients, on the model's device, the result on the images'."""
     device = model.encoder.mean.device
     return model.predict(images.to(device), mask.to(device)).to(images)
-
-
-def _fold(members: Tensor, hidden: bool) -> Mask:
-    """The mask that hides, or shows, the members, boolean ``[B, L]``, equally many a row."""
-    order = (members if hidden else ~members).to(torch.uint8).argsort(1, stable=True)
-    size = int(members[0].sum())
-    return mask_from_order(order, members.shape[1] - size if hidden else size)
 
 
 def _fold_count(ratio: float, patches: int) -> tuple[str, int]:

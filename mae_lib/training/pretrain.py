@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from mae_lib.data.images import ImageSet
+from mae_lib.data.images import ImageSet, fingerprint
 from mae_lib.models.methods import MaskedAutoencoder
 from mae_lib.training.checkpoints import Progress, load_checkpoint, save_checkpoint
 from mae_lib.training.schedule import Recipe
@@ -59,7 +59,7 @@ def pretrain(method: MaskedAutoencoder, images: ImageSet, recipe: Recipe, *, see
     method.to(training_device(backend, device)).train()
     optimizer = adamw(method, recipe, backend)
     identity = {"config": method.config, "recipe": asdict(recipe), "seed": seed,
-                "data": images.fingerprint, "backend": backend}
+                "data": fingerprint(images.images.tobytes()), "backend": backend}
     run = _Run(method, optimizer, identity, checkpoint, every_seconds)
     step = compile_step(method, optimizer, backend, clip=recipe.clip)
     start, begun = run.step, time.perf_counter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ import numpy as np
 from mae_lib.data.images import ImageSet, fingerprint
 
 from .latents import Latents, Stream, check_fixed, draw_backdrop, draw_object, mix
-from .tables import CLASSES, PARTS, RENDITIONS, SPLITS, member, setting
+from .tables import CLASSES, RENDITIONS, setting
 
 SMALLEST = 16
 
@@ -57,8 +58,8 @@ class Menagerie:
         return ImageSet(self.images, self.labels, CLASSES, self.name, self.fingerprint)
 
 
-def menagerie(split: str = "train", n: int = 1000, size: int = 32, preset: str = "default", *,
-              start: int = 0, seed: int = 0, **changes) -> ImageSet:
+def menagerie(split: str = "train", n: int = 1000, size: int = 32, preset: str = "medium32", *,
+              start: int = 0, seed: int | None = None, **changes) -> ImageSet:
     """Images ``start`` to ``start + n`` of a split, with their classes.
 
     Args:
@@ -66,7 +67,8 @@ def menagerie(split: str = "train", n: int = 1000, size: int = 32, preset: str =
         n: how many, at least 1.
         size: side in pixels, at least 16.
         preset: one of `PRESETS`; the split's own changes have the last word over it.
-        seed: another world: same split, other images. No two splits share a stream.
+        seed: None (or 0) is the published world; any other number a world with the same splits and
+            other images. No two splits share a stream.
         changes: settings of the tables to change, for example ``rho_t=0.0``.
 
     Raises:
@@ -75,8 +77,8 @@ def menagerie(split: str = "train", n: int = 1000, size: int = 32, preset: str =
     return draw(split, n, size, preset, start=start, seed=seed, keep=False, **changes).image_set()
 
 
-def draw(split: str = "train", n: int = 1000, size: int = 32, preset: str = "default", *,
-         start: int = 0, seed: int = 0, fixed: Mapping | None = None, keep: bool = True,
+def draw(split: str = "train", n: int = 1000, size: int = 32, preset: str = "medium32", *,
+         start: int = 0, seed: int | None = None, fixed: Mapping | None = None, keep: bool = True,
          **changes) -> Menagerie:
     """As `menagerie`, with latents, part maps and ink.
 
@@ -84,16 +86,25 @@ def draw(split: str = "train", n: int = 1000, size: int = 32, preset: str = "def
         fixed: latents to set by hand, name -> value or ``[n]`` values; the rest are drawn as ever.
         keep: False leaves part maps and ink out (empty arrays), which saves memory.
     """
-    chosen = setting(split, preset, **changes)
-    check_request(n, size, start, seed)
-    check_fixed(fixed or {}, n)
-    index = np.arange(start, start + n, dtype=np.uint64)
-    stream = Stream(stream_seed(chosen["seed"], seed), index, dict(fixed or {}))
+    chosen, stream = request(split, n, size, preset, start, seed, fixed, changes)
     subject = draw_object(stream, chosen)
     backdrop = draw_backdrop(stream, chosen, subject["superclass"])
     images, marks, ink = render([subject], backdrop, chosen, stream, size, keep)
     return Menagerie(images, describe(subject, backdrop), marks, ink, f"menagerie {preset} {split}",
-                     identity(images, split, n, size, preset, start, seed, chosen, fixed))
+                     identity(images, stream, chosen))
+
+
+def request(split, n, size, preset, start=0, seed=None, fixed=None,
+            changes=None) -> tuple[dict, Stream]:
+    """Checked setting and stream of a request; arguments as in `draw`."""
+    chosen, seed = setting(split, preset, **(changes or {})), 0 if seed is None else seed
+    for name, value, least in (("n", n, 1), ("size", size, SMALLEST), ("start", start, 0),
+                               ("seed", seed, 0)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+    check_fixed(fixed or {}, n)
+    index = np.arange(start, start + n, dtype=np.uint64)
+    return chosen, Stream(chosen["seed"] + 1000 * int(seed), index, dict(fixed or {}))
 
 
 def render(objects: list[Latents], backdrop: Latents, chosen: Mapping, stream: Stream, size: int,
@@ -166,26 +177,13 @@ def boxes_of(masks: np.ndarray) -> np.ndarray:
     return boxes * masks.any(axis=(1, 2))[:, None]
 
 
-def stream_seed(split_seed: int, seed: int) -> int:
-    """Seed of a split's stream in the world ``seed``; split seeds stay below 1000."""
-    return split_seed + 1000 * seed
-
-
-def check_request(n: int, size: int, start: int = 0, seed: int = 0) -> None:
-    """ValueError unless the numbers of a request make sense."""
-    for name, value, least in (("n", n, 1), ("size", size, SMALLEST), ("start", start, 0),
-                               ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
-
-
-def identity(images, *settings) -> str:
-    """Fingerprint of a set: its settings and the bytes of its first images.
+def identity(images: np.ndarray, stream: Stream, chosen: Mapping) -> str:
+    """Fingerprint of a set: its settings, its stream, and the bytes of its first images.
 
     The bytes stand in for the version of the generator: code that draws otherwise gets another
     fingerprint, and code that was merely rewritten keeps it.
     """
-    return fingerprint("menagerie", repr(settings), images[:64].tobytes())
-
-
-__all__ = ["CLASSES", "PARTS", "SPLITS", "Menagerie", "boxes_of", "draw", "member", "menagerie"]
+    settings = {name: value for name, value in sorted(chosen.items())}
+    where = [stream.seed, int(stream.index[0]), len(stream.index), *images.shape[1:]]
+    fixed = {name: np.asarray(value).tolist() for name, value in sorted(stream.fixed.items())}
+    return fingerprint("menagerie", json.dumps([settings, where, fixed]), images[:64].tobytes())
