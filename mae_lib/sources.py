@@ -8,11 +8,13 @@ import ast
 import functools
 import hashlib
 import io
+import threading
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
+_ONE_PARSER = threading.Lock()  # Python 3.11's is not safe in several threads
 _HAVE_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -64,7 +66,7 @@ def _digest(text: str) -> str:
 
 def _code_lines(text: str) -> Iterator[str]:
     """Lines of code as written; lines that end inside a string keep their blanks."""
-    tree = ast.parse(text)
+    tree = _parse(text)
     lines = text.split("\n")
     in_string = _lines_ending_in_a_string(tree)
     spans = [*_comments(text), *_docstrings(tree, lines)]
@@ -76,6 +78,11 @@ def _code_lines(text: str) -> Iterator[str]:
             yield line
         elif line.strip():
             yield line.rstrip()
+
+
+def _parse(text: str) -> ast.Module:
+    with _ONE_PARSER:
+        return ast.parse(text)
 
 
 def _lines_ending_in_a_string(tree: ast.AST) -> set[int]:
@@ -129,7 +136,7 @@ def _module_file(name: str, package: Path) -> Path | None:
 def _imported(name: str, path: Path, top: str) -> Iterator[str]:
     """Names that may be modules of the package `top`; the caller drops those that are not."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8-sig"))):
+    for node in ast.walk(_parse(path.read_text(encoding="utf-8-sig"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -1,4 +1,4 @@
-"""One function a measurement: a setting goes in, a result that is found or computed comes out.
+"""One object a measurement: a setting goes in, a result that is found or computed comes out.
 
 This is what a chapter calls. A study ties data, model, training and evaluation together and keeps
 what it finds in :mod:`mae_lib.runs`; the rooms below know nothing of each other's results.
@@ -8,27 +8,28 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
+from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 import torch
 from tqdm import tqdm
 
 from mae_lib import runs
 from mae_lib.data.images import ImageSet
-from mae_lib.evaluation import records
-from mae_lib.models.methods import MaskedAutoencoder, mae
+from mae_lib.evaluation.records import EvalRecord, frame, from_value, to_value
+from mae_lib.models.methods import PRESETS, MaskedAutoencoder, mae
+from mae_lib.models.weights import own_names, published_names
 from mae_lib.training.pretrain import pretrain
 from mae_lib.training.schedule import Recipe
 
 DATASETS = {"menagerie": "mae_lib.data.menagerie", "fashion_mnist": "mae_lib.data.fashion_mnist"}
 SIZE = 32  # pixels, of both data sets
 PRESET = "medium32"  # of the procedural set: raw pixels alone do not solve its probe
-COMPLEMENT_RATIOS = (0.25, 0.5, 0.75)
+NOT_IN_KEY = ("mae_lib.training.checkpoints",)  # files cannot change a value
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,6 @@ class Setting:
         if self.dataset not in DATASETS:
             raise ValueError(f"dataset must be one of {', '.join(DATASETS)}, got {self.dataset!r}")
 
-    @property
-    def identity(self) -> dict:
-        """All of it but the seed."""
-        return {k: v for k, v in asdict(self).items() if k != "seed"}
-
 
 def grid(datasets: Iterable[str], ratios: Iterable[float], units: Iterable[int],
          seeds: Iterable[int], *, unit_ratio: float, **common) -> list[Setting]:
@@ -89,21 +85,175 @@ def images(dataset: str, split: str, count: int) -> ImageSet:
     return fashion_mnist(split, count)
 
 
-def pretrained(setting: Setting, *, progress: bool = True) -> runs.Result:
-    """A pretraining run: weights (rounded to float16, as they are kept and evaluated) and losses.
+@dataclass(frozen=True)
+class Study:
+    """A measurement that is looked up before it is made; call it with a setting.
 
-    An interrupted run goes on from its last checkpoint.
+    Args:
+        kind: its name, and that of its folder.
+        compute: ``(setting, if_stale, **arguments) -> value``.
+        modules: whose source decides whether a stored result is still fresh.
+        libraries: whose version does, besides torch and numpy.
+        fields: the fields of a setting that matter; all, and the pretraining code, if None.
     """
-    key = _key("pretraining", setting, {}, ["mae_lib.training.pretrain"])
-    return runs.find_or_compute(key, lambda: _pretrain(setting, key, progress))
+
+    kind: str
+    compute: Callable[..., dict]
+    modules: tuple[str, ...]
+    libraries: tuple[str, ...] = ()
+    fields: tuple[str, ...] | None = None
+
+    def key(self, setting: Setting, **arguments) -> runs.Key:
+        settings = asdict(setting)
+        seed = settings.pop("seed") if self.fields is None else 0
+        if self.fields is not None:
+            settings = {name: settings[name] for name in self.fields}
+        pretraining = ("mae_lib.training.pretrain",) if self.fields is None else ()
+        modules = (*self.modules, *pretraining, DATASETS[setting.dataset])
+        return runs.Key(self.kind, settings | arguments, seed, tuple(dict.fromkeys(modules)),
+                        NOT_IN_KEY, self.libraries)
+
+    def __call__(self, setting: Setting, *, if_stale: str = "show", **arguments) -> runs.Result:
+        """The result of a setting; ``if_stale`` as in :func:`mae_lib.runs.find_or_compute`."""
+        return runs.find_or_compute(self.key(setting, **arguments),
+                                    lambda: self.compute(setting, if_stale, **arguments),
+                                    if_stale=if_stale)
 
 
-def model(setting: Setting) -> MaskedAutoencoder:
-    """The pretrained model of a setting, in evaluation mode."""
-    from mae_lib.models.weights import from_published_names
-
-    network = _network(setting)
-    if setting.views:
-        weights = {k: v.float() for k, v in pretrained(setting).value["weights"].items()}
-        network.load_state_dict(from_published_names(weights), strict=False)
+def model(setting: Setting, if_stale: str = "show") -> MaskedAutoencoder:
+    """The pretrained model of a setting, or its initial weights if ``views`` is 0."""
+    if setting.views == 0:
+        return _network(setting).eval()
+    run = PRETRAINING(setting, if_stale=if_stale).value
+    network = mae(**run["config"])
+    weights = own_names({name: tensor.float() for name, tensor in run["weights"].items()})
+    network.load_state_dict(network.state_dict() | weights)  # fixed positions are not kept
     return network.eval()
+
+
+class Sweep(NamedTuple):
+    """One study over many settings."""
+
+    settings: list[Setting]
+    results: list[runs.Result]
+
+    @property
+    def records(self) -> list[EvalRecord]:
+        return [record for result in self.results for record in records(result)]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row a record; see :func:`mae_lib.evaluation.records.frame`."""
+        return frame(self.records)
+
+    @property
+    def stale(self) -> list[str]:
+        """Why some of it is out of date, each reason once."""
+        return sorted({reason for result in self.results for reason in result.stale})
+
+
+def sweep(study: Study, settings: Iterable[Setting], *, workers: int = 1, if_stale: str = "show",
+          **arguments) -> Sweep:
+    """Run ``study`` for every setting; what is missing is computed by ``workers`` processes.
+
+    Each process computes on one thread: on a CPU two such processes get more done than one with
+    two threads, and the numbers do not depend on how many there are.
+    """
+    settings = list(settings)
+    missing = [s for s in settings if not runs.find(study.key(s, **arguments), if_stale=if_stale)]
+    job = partial(study, if_stale=if_stale, **arguments)
+    context = multiprocessing.get_context("spawn")
+    if missing:
+        with ProcessPoolExecutor(workers, context, torch.set_num_threads, (1,)) as pool:
+            jobs = [pool.submit(job, setting) for setting in missing]
+            for done in tqdm(as_completed(jobs), total=len(jobs), desc=study.kind, unit="run"):
+                done.result()
+    return Sweep(settings, [job(setting) for setting in settings])
+
+
+def records(result: runs.Result) -> list[EvalRecord]:
+    """The records of an evaluation, with their items."""
+    return from_value(result.value)
+
+
+def _network(setting: Setting) -> MaskedAutoencoder:
+    mean, std = images(setting.dataset, "train", setting.train_images).standardisation()
+    return mae(setting.preset, ratio=setting.ratio, unit=setting.unit, target=setting.target,
+               size=SIZE, mean=mean, std=std, seed=setting.seed)
+
+
+def _pretrain(setting: Setting, if_stale: str) -> dict:
+    network = _network(setting)
+    recipe = Recipe(views=setting.views, batch=setting.batch, lr=setting.lr)
+    folder = runs.cache_folder() / "checkpoints" / PRETRAINING.key(setting).name
+    history = pretrain(network, images(setting.dataset, "train", setting.train_images), recipe,
+                       seed=setting.seed, backend="eager", checkpoint=folder)
+    weights = {name: tensor.half() for name, tensor in published_names(network).items()
+               if not name.endswith("pos_embed")}
+    return {"weights": weights, "losses": history.losses, "config": network.config,
+            "images_per_second": history.images_per_second}
+
+
+def _reconstruct(setting: Setting, if_stale: str, test_images: int, shown: int) -> dict:
+    from mae_lib.evaluation.reconstruction import reconstruct_unmasked
+    from mae_lib.evaluation.scores import reconstruction_records
+
+    network, test = model(setting, if_stale), images(setting.dataset, "test", test_images)
+    found = reconstruction_records(network, test, setting=_without_seed(setting),
+                                   seed=setting.seed, split="test")
+    read_outs = reconstruct_unmasked(network, test.batch(slice(shown))).pixels
+    return {**to_value(found), "originals": test.images[:shown],
+            "read_outs": (read_outs * 255 + 0.5).byte().numpy()}
+
+
+def _floors(setting: Setting, if_stale: str, test_images: int) -> dict:
+    from mae_lib.evaluation.scores import floor_records
+
+    test = images(setting.dataset, "test", test_images)
+    return to_value(floor_records(test, split="test", patches=(4, 8, 16)))
+
+
+def _probe(setting: Setting, if_stale: str, test_images: int) -> dict:
+    from mae_lib.evaluation.features import extract_features
+    from mae_lib.evaluation.probing import linear_probe
+
+    encoder = model(setting, if_stale).encoder
+    banks = {pool: [extract_features(encoder, images(setting.dataset, split, count), pool)
+                    for split, count in (("train", setting.train_images), ("test", test_images))]
+             for pool in ("cls", "mean")}
+    results = {pool: linear_probe(train, test) for pool, (train, test) in banks.items()}
+    return _packed_probes(results, setting, _without_seed(setting), setting.seed)
+
+
+def _probe_pixels(setting: Setting, if_stale: str, test_images: int) -> dict:
+    from mae_lib.evaluation.features import raw_pixels
+    from mae_lib.evaluation.probing import linear_probe
+
+    sets = [images(setting.dataset, split, count) for split, count in
+            (("train", setting.train_images), ("test", test_images))]
+    patch = PRESETS[setting.preset]["patch"]
+    results = {"pixels": linear_probe(*map(raw_pixels, sets)),
+               "mean patch": linear_probe(*(raw_pixels(s, patch=patch) for s in sets))}
+    return _packed_probes(results, setting, {"dataset": setting.dataset}, 0)
+
+
+def _packed_probes(results: dict, setting: Setting, described: dict, seed: int) -> dict:
+    found = [result.record(f"linear probe, {name}", setting=described, seed=seed,
+                           dataset=setting.dataset, split="test")
+             for name, result in results.items()]
+    return {**to_value(found), "C": {n: r.probe.C_ for n, r in results.items()}}
+
+
+def _without_seed(setting: Setting) -> dict:
+    return {name: value for name, value in asdict(setting).items() if name != "seed"}
+
+
+PRETRAINING = Study("pretraining", _pretrain, ())
+RECONSTRUCTION = Study("reconstruction", _reconstruct, ("mae_lib.evaluation.scores",),
+                       libraries=("piq",))
+FLOORS = Study("floors", _floors, ("mae_lib.evaluation.scores",), libraries=("piq",),
+               fields=("dataset",))
+LINEAR_PROBE = Study("linear_probe", _probe, ("mae_lib.evaluation.probing",),
+                     libraries=("scikit-learn",))
+PIXEL_PROBE = Study("pixel_probe", _probe_pixels, ("mae_lib.evaluation.probing",),
+                    libraries=("scikit-learn",), fields=("dataset", "train_images", "preset"))

@@ -48,7 +48,7 @@ def read(text: str):
     if is_myst_markdown_notebook(text):
         return notebook(Chapter(Path(), "draft", text))
     nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)])
-    nb.metadata["source_map"] = [0]
+    nb.metadata["source_map"] = [-1]  # myst-nb adds 2 to the line within a cell, from 0
     return nb
 
 

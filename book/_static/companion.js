@@ -1,7 +1,7 @@
 // What scrolls sideways must be reachable by keyboard. The theme does this for code and tables;
 // formulas get their width later, from MathJax.
 function reachFormulas() {
-  for (const box of document.querySelectorAll("div.math, .cell_output .text_html")) {
+  for (const box of document.querySelectorAll("div.math > mjx-container, .cell_output .text_html")) {
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
     else box.removeAttribute("tabindex");
   }

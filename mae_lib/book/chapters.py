@@ -79,18 +79,20 @@ def notebook(chapter: Chapter):
     number = 0
     for index, (cell, fence) in enumerate(zip(nb.cells, nb.metadata.source_map, strict=True)):
         cell.id = f"cell-{index}"  # jupytext draws a random one
+        first = _first_line(lines, fence, cell.source)
+        nb.metadata.source_map[index] = first - 2  # myst-nb adds 2 in its warnings
         if cell.cell_type == "code":
             number += 1
             cell.metadata["chapter_cell"] = number
-            cell.metadata["chapter_line"] = _first_code_line(lines, fence, cell.source)
+            cell.metadata["chapter_line"] = first
     return nb
 
 
-def _first_code_line(lines: list[str], fence: int, source: str) -> int:
-    """Line (from 1) of a cell's code, below the fence and the cell's options."""
-    code = source.splitlines()
+def _first_line(lines: list[str], fence: int, source: str) -> int:
+    """Line (from 1) where a cell's own text begins, below its fence and its options."""
+    own = source.splitlines()
     for start in range(fence, len(lines)):
-        if lines[start : start + len(code)] == code:
+        if lines[start : start + len(own)] == own:
             return start + 1
     return fence
 

@@ -79,23 +79,27 @@ def running_cell(chapter: Chapter, tier: str) -> str:
 
 def _run(chapter: Chapter, parameters: dict, part: Path, timeout: float | None):
     import papermill
+    from jupyter_core.utils import ensure_event_loop
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
     nb = notebook(chapter)
     nb.cells.append(nbformat.v4.new_code_cell(_PROBE.format(root=str(chapter.root)), id="probe"))
-    return papermill.execute_notebook(
-        nb,
-        str(part),
-        parameters,
-        progress_bar=False,
-        kernel_name="python3",
-        start_timeout=120,
-        execution_timeout=timeout,
-        shutdown_kernel="immediate",  # asking politely costs 2.5 s a chapter
-        # Not cwd=: papermill would chdir the whole process, which other threads share.
-        resources={"metadata": {"path": str((chapter.root / chapter.docname).parent)}},
-        extra_arguments=["--IPKernelApp.log_level=40"],
-    )
+    try:
+        return papermill.execute_notebook(
+            nb,
+            str(part),
+            parameters,
+            progress_bar=False,
+            kernel_name="python3",
+            start_timeout=120,
+            execution_timeout=timeout,
+            shutdown_kernel="immediate",  # asking politely costs 2.5 s a chapter
+            # Not cwd=: papermill would chdir the whole process, which other threads share.
+            resources={"metadata": {"path": str((chapter.root / chapter.docname).parent)}},
+            extra_arguments=["--IPKernelApp.log_level=40"],
+        )
+    finally:
+        ensure_event_loop().close()  # nbclient leaves this thread's open
 
 
 def _take_probe(nb) -> dict | None:
@@ -177,40 +181,38 @@ def _explain(error: Exception, part: Path, chapter: Chapter) -> tuple[str, str]:
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    cells = nbformat.read(part, as_version=4).cells if part.exists() else []
-    nb = nbformat.from_dict({"cells": cells})
-    # A killed kernel's cell is marked "completed": the culprit is the last one that started.
-    cell = _last_started(cells)
-    if cell is None:
-        return f"{chapter.source}: {type(error).__name__}: {error}", ""
-    details = ""
+    sentence, details = f"{type(error).__name__}: {error}", ""
     if isinstance(error, PapermillExecutionError):
-        cell = cells[error.cell_index]
         sentence = f"{error.ename}: {error.evalue}"
         details = _ANSI.sub("", "\n".join(error.traceback))
     elif isinstance(error, CellTimeoutError):
         sentence = "took longer than --timeout allows"
     elif isinstance(error, DeadKernelError):
         sentence = "its process died (killed, or out of memory)"
-    else:
-        sentence = f"{type(error).__name__}: {error}"
-    return f"{chapter.source}:{_line(cell, details)}: {_place(cell, nb)}: {sentence}", details
+    nb = nbformat.read(part, as_version=4) if part.exists() else nbformat.v4.new_notebook()
+    return f"{_where(nb, chapter, details)}: {sentence}", details
 
 
 def _ended_early(nb, chapter: Chapter) -> str:
-    cell = _last_started([c for c in nb.cells if c.get("execution_count")]) or nb.cells[-1]
-    sentence = "ended the chapter early (a call of exit?)"
-    return f"{chapter.source}:{_line(cell, '')}: {_place(cell, nb)}: {sentence}"
+    return f"{_where(nb, chapter, '')}: ended the chapter early (a call of exit?)"
+
+
+def _where(nb, chapter: Chapter, traceback: str) -> str:
+    """'book/fig5.md:39: cell 3 of 4' for the cell that ran last.
+
+    A killed kernel's cell is marked "completed", so that the status of cells says nothing.
+    """
+    cell = _last_started(nb.cells)
+    if cell is None:
+        return chapter.source
+    return f"{chapter.source}:{_line(cell, traceback)}: {_place(cell, nb)}"
 
 
 def _last_started(cells):
-    """The last of the chapter's own code cells that began to run."""
-    started = [
-        cell
-        for cell in cells
-        if "chapter_cell" in cell.metadata and cell.metadata.get("papermill", {}).get("start_time")
-    ]
-    return started[-1] if started else None
+    """The cell that began to run last, if it is one of the chapter's own; else None."""
+    started = [cell for cell in cells if cell.metadata.get("papermill", {}).get("start_time")]
+    own = [cell for cell in started if "chapter_cell" in cell.metadata]
+    return own[-1] if own and own[-1] is started[-1] else None
 
 
 def _line(cell, traceback: str) -> int:

@@ -4,6 +4,7 @@ Both are flat, so that plain papermill takes the same files. A chapter receives 
 declares; a key that nobody declares, a value of another type or a key written twice is an error.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,6 @@ def _show(value: Any) -> str:
 
 def _hint(value: Any, default: Any) -> str:
     """YAML reads 1e-3 as text, off as false and 1:30 as 90."""
-    if isinstance(default, float) and isinstance(value, str):
+    if isinstance(default, float) and isinstance(value, str) and re.fullmatch(r"[-+.\d]+e[-+\d]+", value):
         return " (YAML wants a point and a sign: 1.0e-3)"
     return " (put it in quotes)" if isinstance(default, str) and isinstance(value, bool) else ""

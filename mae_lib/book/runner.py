@@ -47,15 +47,11 @@ def stop_kernels() -> None:
 
 
 def _set_environment(jobs: int) -> None:
-    """Kernels inherit these; a value that is set already stays."""
+    """Kernels inherit these; a number of threads that is set already stays."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    wanted = {
-        "OMP_NUM_THREADS": str(threads),
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-        "PYTHONHASHSEED": "0",
-    }
-    for name, value in wanted.items():
-        os.environ.setdefault(name, value)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # else no figures
+    os.environ["PYTHONHASHSEED"] = "0"
 
 
 def _say_how_it_ended(done: list[Outcome], total: int) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -25,7 +26,7 @@ class EvalRecord:
 
     Raises:
         ValueError: items that are not ``n`` numbers; a value without status ``"ok"``, or the other
-            way round; ``"not tested"`` without a reason.
+            way round; a value that is not finite; ``"not tested"`` without a reason.
     """
 
     setting: dict
@@ -46,6 +47,9 @@ class EvalRecord:
         if (self.value is None) != (self.status == "not tested"):
             raise ValueError(f"value must be None exactly if not tested, "
                              f"got {self.value} with status {self.status!r}")
+        if self.value is not None and not math.isfinite(self.value):
+            raise ValueError(f"value of {self.protocol} {self.metric} must be finite, "
+                             f"got {self.value}")
         if self.status == "not tested" and not self.reason:
             raise ValueError("reason must say why a record is not tested, got an empty text")
         if self.items is not None and np.shape(self.items) != (self.n,):
@@ -71,16 +75,18 @@ def not_tested(reason: str, *, setting: dict, seed: int, dataset: str, split: st
                       status="not tested", reason=reason)
 
 
-def pack(records: Iterable[EvalRecord]) -> tuple[list[dict], dict[str, np.ndarray]]:
-    """Records as JSON-able rows and arrays ``{"items/<row>": [n]}``, ready to be stored."""
+def to_value(records: Iterable[EvalRecord]) -> dict:
+    """Records as one dict of JSON-able rows and arrays, ready to be stored as a result:
+    ``{"records": rows, "items/<row>": [n], ...}``."""
     records = list(records)
     arrays = {f"items/{i}": r.items for i, r in enumerate(records) if r.items is not None}
-    return [r.to_dict() for r in records], arrays
+    return {"records": [r.to_dict() for r in records], **arrays}
 
 
-def unpack(rows: Sequence[dict], arrays: Mapping[str, np.ndarray]) -> list[EvalRecord]:
-    """The inverse of :func:`pack`."""
-    return [EvalRecord(**row, items=arrays.get(f"items/{i}")) for i, row in enumerate(rows)]
+def from_value(value: Mapping) -> list[EvalRecord]:
+    """The inverse of :func:`to_value`."""
+    return [EvalRecord(**row, items=value.get(f"items/{i}"))
+            for i, row in enumerate(value["records"])]
 
 
 def frame(records: Iterable[EvalRecord]) -> pd.DataFrame:

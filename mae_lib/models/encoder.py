@@ -19,7 +19,8 @@ class Encoded(NamedTuple):
     """What the encoder returns; everything but ``blocks`` is after the final LayerNorm.
 
     ``cls [B, D]`` or None, ``patches [B, K, D]`` in the order of the given indices,
-    ``blocks[i] [B, 1 + K, D]`` the residual stream after block i, ``attention[i] [B, heads, T, T]``.
+    ``blocks[i] [B, 1 + K, D]`` the residual stream after block i,
+    ``attention[i] [B, heads, T, T]``.
     """
 
     cls: Tensor | None

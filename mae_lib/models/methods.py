@@ -133,7 +133,7 @@ def _sampler(grid: tuple[int, int], patch: int, ratio: float, unit: int | None, 
     if unit < 1 or unit % patch:
         raise ValueError(f"unit must be a multiple of the patch ({patch} pixels), got {unit}")
     sampler = partial(unit_mask, grid=grid, ratio=ratio, unit=unit // patch, cut=cut)
-    sampler(1)  # refuse a unit that cannot be met before training
+    sampler(1, generator=torch.Generator())  # refuse a unit that cannot be met before training
     return sampler
 
 

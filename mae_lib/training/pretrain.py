@@ -92,8 +92,12 @@ def _order(images: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def mask_generator(seed: int, step: int) -> torch.Generator:
-    """The source of the masks of one step."""
-    return torch.Generator().manual_seed((seed << 32) + step)
+    """The source of the masks of one step.
+
+    PyTorch's CPU generator keeps the low 32 bits of a seed only, hence the mixing.
+    """
+    mixed = np.random.SeedSequence([seed, step]).generate_state(1)
+    return torch.Generator().manual_seed(int(mixed[0]))
 
 
 class _Run:

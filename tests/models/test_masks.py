@@ -42,7 +42,8 @@ def seeded(seed=0):
 
 def assert_is_a_partition(mask, batch, patches, visible):
     """Ascending indices, every patch once, fixed counts."""
-    assert mask.visible.shape == (batch, visible) and mask.hidden.shape == (batch, patches - visible)
+    assert mask.visible.shape == (batch, visible)
+    assert mask.hidden.shape == (batch, patches - visible)
     assert mask.visible.dtype == mask.hidden.dtype == torch.int64
     assert (mask.visible.diff(dim=1) > 0).all() and (mask.hidden.diff(dim=1) > 0).all()
     every = torch.cat(mask, dim=1).sort(1).values
@@ -201,7 +202,7 @@ def test_whole_units_are_never_cut(unit, ratio):
     assert (hidden[..., 0].sum(1) == math.ceil(units * ratio)).all()
 
 
-BAD_UNITS = [((8, 8), 0.75, 2, {"cut": "half"}, "cut must be one of official, whole_units, got 'half'"),
+BAD_UNITS = [((8, 8), 0.75, 2, {"cut": "half"}, "cut must be one of official, .* got 'half'"),
              ((8, 8), 0.75, 9, {}, r"unit must lie in 1\.\.8 patches, got 9"),
              ((8, 8), 0.75, 0, {}, r"unit must lie in 1\.\.8 patches, got 0"),
              ((8, 6), 0.75, 4, {"cut": "whole_units"}, "unit must divide the grid 8x6"),

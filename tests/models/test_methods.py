@@ -222,9 +222,10 @@ def test_equal_seeds_give_equal_weights_whatever_is_hidden():
     assert not same_weights(first, mae("toy", seed=4))
 
 
-def test_a_seed_leaves_the_global_generator_alone():
+@pytest.mark.parametrize("unit", [None, 8])
+def test_a_seed_leaves_the_global_generator_alone(unit):
     before = torch.get_rng_state()
-    mae("toy", seed=3)
+    mae("toy", seed=3, unit=unit)
     assert torch.equal(before, torch.get_rng_state())
 
 

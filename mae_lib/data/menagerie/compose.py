@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import raster
 from .latents import Latents
 from .raster import cosine, sine
 from .tables import PARTS, TABLES, column, templates, textures
@@ -57,7 +56,7 @@ def object_frame(found: Latents) -> np.ndarray:
 
 
 def part_frames(found: Latents) -> tuple[np.ndarray, np.ndarray]:
-    """Image-from-part matrices ``[N, PARTS, 2, 2]`` and part centres ``[N, PARTS, 2]`` in the image."""
+    """Image-from-part matrices ``[N, PARTS, 2, 2]`` and part centres ``[N, PARTS, 2]``."""
     frame = object_frame(found)[:, None]
     size = found["part_size"]
     part = _rotation(found["part_angle"]) * _columns(size[..., 0], size[..., 1])

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mae_lib.data.images import ImageSet, fingerprint
 
-from .latents import Latents, Stream, check_fixed, draw_backdrop, draw_object, mix
+from .latents import LATENTS, Latents, Stream, check_fixed, draw_backdrop, draw_object, mix
 from .tables import CLASSES, RENDITIONS, setting
 
-SMALLEST = 16
+SMALLEST = 16  # pixels a side
+PROBE = 64  # images whose bytes enter a fingerprint
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,13 +84,14 @@ def draw(split: str = "train", n: int = 1000, size: int = 32, preset: str = "med
     """As `menagerie`, with latents, part maps and ink.
 
     Args:
-        fixed: latents to set by hand, name -> value or ``[n]`` values; the rest are drawn as ever.
+        fixed: latents to set by hand, name -> one value or one an image; the rest are drawn as
+            ever, so this is an intervention.
         keep: False leaves part maps and ink out (empty arrays), which saves memory.
     """
     chosen, stream = request(split, n, size, preset, start, seed, fixed, changes)
     subject = draw_object(stream, chosen)
     backdrop = draw_backdrop(stream, chosen, subject["superclass"])
-    images, marks, ink = render([subject], backdrop, chosen, stream, size, keep)
+    images, marks, ink = render([subject], backdrop, chosen, pixel_keys(stream), size, keep)
     return Menagerie(images, describe(subject, backdrop), marks, ink, f"menagerie {preset} {split}",
                      identity(images, stream, chosen))
 
@@ -102,19 +104,33 @@ def request(split, n, size, preset, start=0, seed=None, fixed=None,
                                ("seed", seed, 0)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
             raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
-    check_fixed(fixed or {}, n)
+    if seed >= 2**50 or start + n >= 2**63:
+        raise ValueError(f"seed and start must stay below 2**50 and 2**63, got {seed} and {start}")
+    check_fixed(fixed or {})
     index = np.arange(start, start + n, dtype=np.uint64)
     return chosen, Stream(chosen["seed"] + 1000 * int(seed), index, dict(fixed or {}))
 
 
-def render(objects: list[Latents], backdrop: Latents, chosen: Mapping, stream: Stream, size: int,
-           keep: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def identify(split: str = "train", n: int = 1000, size: int = 32, preset: str = "medium32", *,
+             start: int = 0, seed: int | None = None, **changes) -> str:
+    """Fingerprint of the set that `menagerie` would give, from its first images alone."""
+    chosen, stream = request(split, n, size, preset, start, seed, None, changes)
+    first = menagerie(split, min(n, PROBE), size, preset, start=start, seed=seed, **changes)
+    return identity(first.images, stream, chosen)
+
+
+def pixel_keys(stream: Stream) -> np.ndarray:
+    """Key of every image's pixel noise, uint64 ``[N]``."""
+    return mix(stream.bits("pixels"))
+
+
+def render(objects: Sequence[Latents], backdrop: Latents, chosen: Mapping, keys: np.ndarray,
+           size: int, keep: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Bytes ``[N,3,S,S]``, marks uint8 and ink float32 ``[N,S,S]`` (empty unless ``keep``)."""
-    n, step = len(stream.index), max(1, 2**19 // size**2)
+    n, step = len(keys), max(1, 2**19 // size**2)
     images = np.empty((n, 3, size, size), np.uint8)
     kept = n if keep else 0
     marks, ink = np.empty((kept, size, size), np.uint8), np.empty((kept, size, size), np.float32)
-    keys = mix(stream.bits("pixels"))
     for first in range(0, n, step):
         some = slice(first, first + step)
         parts = [{name: value[some] for name, value in found.items()}
@@ -161,7 +177,8 @@ def describe(subject: Latents, backdrop: Latents) -> Latents:
     size = np.sqrt((frames * frames).sum(-2))
     sign = 1.0 - 2.0 * subject["mirror"][:, None]
     angle = subject["rotation"][:, None] + sign * subject["part_angle"]
-    return subject | backdrop | {"part_centre": centre, "part_size": size, "part_angle": angle}
+    placed = {"part_centre": centre, "part_size": size, "part_angle": angle}
+    return {name: (subject | backdrop | placed)[name] for name in LATENTS}
 
 
 def boxes_of(masks: np.ndarray) -> np.ndarray:
@@ -186,4 +203,4 @@ def identity(images: np.ndarray, stream: Stream, chosen: Mapping) -> str:
     settings = {name: value for name, value in sorted(chosen.items())}
     where = [stream.seed, int(stream.index[0]), len(stream.index), *images.shape[1:]]
     fixed = {name: np.asarray(value).tolist() for name, value in sorted(stream.fixed.items())}
-    return fingerprint("menagerie", json.dumps([settings, where, fixed]), images[:64].tobytes())
+    return fingerprint("menagerie", json.dumps([settings, where, fixed]), images[:PROBE].tobytes())

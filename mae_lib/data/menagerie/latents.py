@@ -55,7 +55,7 @@ LATENTS: dict[str, Latent] = {
     "hills": Latent(2),
     "ground": Latent(2, ("biome",)),
     "texture_phase": Latent(1),
-    "texture_frequency": Latent(1, ("texture",)),
+    "texture_frequency": Latent(1),  # a factor; the texture id brings the frequency itself
     "texture_contrast": Latent(1),
     "texture_tone": Latent(1),
     "ground_texture": Latent(1),
@@ -129,16 +129,21 @@ class Stream:
         """The fixed value of a latent where there is one, else the draw."""
         if name not in self.fixed:
             return drawn
-        return np.broadcast_to(np.asarray(self.fixed[name], drawn.dtype), drawn.shape).copy()
+        value = np.asarray(self.fixed[name], drawn.dtype)
+        try:
+            return np.broadcast_to(value, drawn.shape).copy()
+        except ValueError:
+            raise ValueError(f"fixed {name} must fit the shape {list(drawn.shape)}, "
+                             f"got {list(value.shape)}") from None
 
 
-def check_fixed(fixed: Mapping, n: int) -> None:
+def check_fixed(fixed: Mapping) -> None:
     """ValueError unless the latents set by hand exist and have values that they can take."""
     for name, value in fixed.items():
         member("fixed latent", name, FIXABLE)
         value = np.asarray(value)
-        if value.ndim and value.shape[0] != n:
-            raise ValueError(f"fixed {name} must be one value or {n} values, got {len(value)}")
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise ValueError(f"fixed {name} must be finite, got {value}")
         if name in COUNTS and not (value.dtype.kind in "iu" and value.size
                                    and 0 <= value.min() <= value.max() < COUNTS[name]):
             raise ValueError(f"fixed {name} must be integers in 0..{COUNTS[name] - 1}, got {value}")
@@ -203,11 +208,12 @@ def _parts(stream: Stream, setting: Mapping, found: Latents) -> Latents:
         "part_centre": np.stack([part["cx"], part["cy"]], -1) + place,
         "part_size": np.stack([part["a"], part["b"]], -1) * (1.0 + swell),
         "part_angle": part["rotation"] + bend + turn,
+        "bend": part["articulation"],
     }
 
 
 def draw_backdrop(stream: Stream, setting: Mapping, superclass: np.ndarray) -> Latents:
-    """Latents of landscape, light, clutter and noise; ``superclass`` int ``[N]`` sways the biome."""
+    """Latents of landscape, light, clutter and noise; ``superclass`` ``[N]`` sways the biome."""
     free = stream.choice("free biome", len(BIOMES))
     follows = stream.unit("biome follows") < setting["rho_b"]
     biome = stream.given("biome", np.where(follows, PREFERRED_BIOME[superclass], free))

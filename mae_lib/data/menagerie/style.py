@@ -1,4 +1,4 @@
-"""Renditions: the same picture as poster, blueprint, cut-out, negative, mosaic, pastel; and sketch."""
+"""Renditions: a picture as poster, blueprint, cut-out, negative, mosaic or pastel; and sketch."""
 
 from __future__ import annotations
 

@@ -35,6 +35,11 @@ def setting(split: str, preset: str = "default", **changes) -> dict:
         member("setting", name, tuple(TABLES["defaults"]))
         chosen[name] = _like(name, value, TABLES["defaults"][name])
     member("style", chosen["style"], STYLES)
+    if chosen["rho_t"] > 1 or chosen["rho_b"] > 1:
+        raise ValueError(f"rho_t and rho_b must lie in [0, 1], "
+                         f"got {chosen['rho_t']} and {chosen['rho_b']}")
+    if not 0 < chosen["smin"] <= chosen["smax"]:
+        raise ValueError(f"smin must lie in (0, smax], got {chosen['smin']} of {chosen['smax']}")
     return chosen
 
 
@@ -52,7 +57,7 @@ def class_index(name: str) -> int:
 
 @functools.cache
 def templates() -> np.ndarray:
-    """Part tables of all classes, float64 ``[classes, PARTS, 13]``; missing parts have presence 0."""
+    """Part tables of the classes, float64 ``[classes, PARTS, 13]``; no part: presence 0."""
     table = np.zeros((len(CLASSES), PARTS, len(TABLES["part_columns"])))
     table[:, :, 2:4] = 1.0  # half axes of parts that are not there: anything but 0
     for row, name in zip(table, CLASSES, strict=True):

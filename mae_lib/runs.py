@@ -1,0 +1,289 @@
+"""Results that are found or computed, each under a key of everything that determines it.
+
+A result's *identity* (kind, settings, seed) names its file. Its *freshness* (the source of the
+modules that computed it, the library versions that matter) is kept inside: a result whose code has
+changed since is still found, and says that it is stale and why.
+
+Looked up in this order: the published results of the checkout (``book/published``, committed), then
+the reader's cache. Environment: ``MAE_LIB_PUBLISHED`` and ``MAE_LIB_CACHE`` name other folders,
+``MAE_LIB_FRESH_SINCE=<seconds since 1970>`` ignores everything that was computed before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from mae_lib import __version__, store
+from mae_lib.sources import import_closure
+
+ROOT = Path(__file__).resolve().parent.parent
+VERSIONS = ("torch", "numpy")  # of these, the first two numbers count for every result
+PUBLISHED_LIMIT = 60 * 2**20  # bytes
+_read: set[Path] = set()
+
+
+@dataclass(frozen=True)
+class Key:
+    """What determines a result.
+
+    Args:
+        kind: the measurement, a folder name: ``"pretraining"``.
+        settings: JSON-able; numbers that are equal count as equal (1 and 1.0).
+        seed: of the run.
+        modules: dotted names; what they import from ``mae_lib`` counts, too.
+        ignore: modules that cannot change a value (progress, files), left out of the freshness.
+        libraries: distributions whose version matters, besides torch and numpy.
+    """
+
+    kind: str
+    settings: dict
+    seed: int
+    modules: tuple[str, ...]
+    ignore: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+
+    @property
+    def identity(self) -> dict:
+        return {"kind": self.kind, "settings": self.settings, "seed": self.seed}
+
+    @property
+    def name(self) -> str:
+        """``<kind>/<16 hex digits of the identity's SHA-256>``."""
+        digest = hashlib.sha256(canonical(self.identity).encode()).hexdigest()
+        return f"{self.kind}/{digest[:16]}"
+
+    def freshness(self) -> dict[str, str]:
+        """Digest of each module and version of each library that the result rests on."""
+        closure: dict[str, str] = {}
+        for module in self.modules:
+            closure |= import_closure(module)
+        kept = {m: digest for m, digest in closure.items() if m not in self.ignore}
+        return kept | {name: _version(name) for name in (*VERSIONS, *self.libraries)}
+
+
+@dataclass(frozen=True)
+class Result:
+    """``value``: JSON values, numpy arrays and torch tensors by name. ``provenance``: where it
+    came from. ``stale``: what has changed since, in words, empty if nothing. ``where``:
+    ``"published"``, ``"cache"`` or ``"computed"``. ``notes``: what went wrong on the way."""
+
+    value: dict
+    provenance: dict
+    where: str
+    stale: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def find_or_compute(key: Key, compute: Callable[[], dict], *,
+                    if_stale: str = "recompute") -> Result:
+    """The result of ``key``: published, from the cache, or computed now and put into the cache.
+
+    When two processes want the same result at once, the second waits for the first. A damaged file
+    is noticed, noted and computed again. A result that cannot be stored (disk full) is returned
+    all the same, with a note.
+
+    Args:
+        compute: returns ``{name: JSON value, numpy array or torch tensor}``; a dict whose values
+            are all tensors is stored as such.
+        if_stale: ``"recompute"``, or ``"show"`` to return a stale result with its reasons.
+
+    Raises:
+        ValueError: unknown ``if_stale``.
+    """
+    if if_stale not in ("recompute", "show"):
+        raise ValueError(f"if_stale must be 'recompute' or 'show', got {if_stale!r}")
+    notes: list[str] = []
+    if found := find(key, if_stale=if_stale, notes=notes):
+        return found
+    with store.lock(cache_folder() / key.name):
+        if found := find(key, if_stale=if_stale, notes=notes):
+            return found
+        return _compute(key, compute, notes)
+
+
+def find(key: Key, *, if_stale: str = "show", notes: list[str] | None = None) -> Result | None:
+    """A stored result that is fresh or, with ``if_stale="show"``, the first that is stale."""
+    notes = [] if notes is None else notes
+    candidates = [r for r in (_load(key, "published", notes), _load(key, "cache", notes)) if r]
+    fresh = [r for r in candidates if not r.stale]
+    usable = fresh or (candidates if if_stale == "show" else [])
+    return usable[0] if usable else None
+
+
+def publish(kinds: Iterable[str] | None = None) -> list[Path]:
+    """Copy results of the cache (of these kinds, or all) into the published folder.
+
+    Raises:
+        ValueError: the published folder would exceed 60 MB; nothing is copied.
+    """
+    records = [r for r in sorted(cache_folder().glob("*/*.json"))
+               if kinds is None or r.parent.name in set(kinds)]
+    chosen = [file for record in records for file in store.files(record)]
+    kept = [f for f in published_folder().rglob("*") if f.is_file()]
+    names = {f.relative_to(cache_folder()) for f in chosen}
+    size = sum(f.stat().st_size for f in chosen) + sum(
+        f.stat().st_size for f in kept if f.relative_to(published_folder()) not in names)
+    if size > PUBLISHED_LIMIT:
+        raise ValueError(f"published results must stay below {PUBLISHED_LIMIT / 2**20:.0f} MB, "
+                         f"got {size / 2**20:.1f} MB")
+    for file in chosen:
+        target = published_folder() / file.relative_to(cache_folder())
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+    return records
+
+
+def files_read() -> list[str]:
+    """Published files that this process has read, relative to the checkout."""
+    return sorted(str(path.relative_to(ROOT)) for path in _read if path.is_relative_to(ROOT))
+
+
+def published_folder() -> Path:
+    return Path(os.environ.get("MAE_LIB_PUBLISHED", ROOT / "book" / "published"))
+
+
+def cache_folder() -> Path:
+    """The reader's own results: ``.cache/mae_lib`` in a checkout, else in the home folder."""
+    home = ROOT if (ROOT / "_toc.yml").exists() else Path.home()
+    return Path(os.environ.get("MAE_LIB_CACHE", home / ".cache" / "mae_lib"))
+
+
+def canonical(value) -> str:
+    """JSON in which equal values have one spelling: sorted keys, 1 for 1.0."""
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _compute(key: Key, compute: Callable[[], dict], notes: list[str]) -> Result:
+    freshness, start = key.freshness(), time.perf_counter()
+    value = compute()
+    provenance = {**key.identity, "freshness": freshness, "hardware": hardware(),
+                  "seconds": round(time.perf_counter() - start, 2), "commit": commit(),
+                  "created": datetime.now(UTC).isoformat(timespec="seconds")}
+    plain, arrays, tensors = _split(value)
+    try:
+        store.write(cache_folder() / key.name, {**provenance, "value": plain}, arrays, tensors)
+    except OSError as error:
+        notes.append(str(error))
+    return Result(_join(plain, arrays, tensors), provenance, "computed", [], notes)
+
+
+def _load(key: Key, where: str, notes: list[str]) -> Result | None:
+    path = {"published": published_folder, "cache": cache_folder}[where]() / key.name
+    if not _recent(path, where):
+        return None
+    try:
+        stored = store.read(path)
+    except store.Damaged as error:
+        notes.append(f"{error}; computed again")
+        return None
+    if stored is None:
+        return None
+    record, arrays, tensors = stored
+    if where == "published":
+        _read.update(store.files(path))
+    value = _join(record.pop("value"), arrays, tensors)
+    return Result(value, record, where, _reasons(record["freshness"], key.freshness()), notes)
+
+
+def _recent(path: Path, where: str) -> bool:
+    since, file = os.environ.get("MAE_LIB_FRESH_SINCE"), path.with_suffix(".json")
+    if since is None:
+        return True
+    return where == "cache" and file.exists() and file.stat().st_mtime >= float(since)
+
+
+def _reasons(then: dict[str, str], now: dict[str, str]) -> list[str]:
+    """What differs, in words: modules by name, libraries with both versions."""
+    changed = [name for name in sorted(then.keys() | now.keys()) if then.get(name) != now.get(name)]
+    return [f"{name} has changed" if name.startswith("mae_lib")
+            else f"{name} {then.get(name, 'absent')} then, {now.get(name, 'absent')} now"
+            for name in changed]
+
+
+def _split(value: dict) -> tuple[dict, dict, dict]:
+    """JSON values, arrays and tensors; tensors of a dict are stored as ``name/key``."""
+    plain, arrays, tensors = {}, {}, {}
+    for name, item in value.items():
+        if isinstance(item, np.ndarray):
+            arrays[name] = item
+        elif isinstance(item, dict) and item and all(map(_is_tensor, item.values())):
+            tensors |= {f"{name}/{k}": v for k, v in item.items()}
+        elif _is_tensor(item):
+            tensors[name] = item
+        else:
+            plain[name] = _plain(item)
+    return plain, arrays, tensors
+
+
+def _join(plain: dict, arrays: dict, tensors: dict) -> dict:
+    value = {**plain, **arrays}
+    for name, tensor in tensors.items():
+        head, slash, tail = name.partition("/")
+        if slash:
+            value.setdefault(head, {})[tail] = tensor
+        else:
+            value[name] = tensor
+    return value
+
+
+def _is_tensor(item) -> bool:
+    return type(item).__module__.partition(".")[0] == "torch"
+
+
+def _plain(value):
+    """Tuples as lists, numpy scalars as numbers, whole floats as integers."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _version(distribution: str) -> str:
+    try:
+        return ".".join(importlib.metadata.version(distribution).split(".")[:2])
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"
+
+
+@lru_cache(maxsize=1)
+def hardware() -> str:
+    """Processor and cores, and the accelerator if torch is loaded and has one."""
+    import sys
+
+    name = platform.processor() or platform.machine()
+    if (info := Path("/proc/cpuinfo")).exists():
+        models = [s.partition(":")[2].strip() for s in info.read_text().splitlines()
+                  if s.startswith("model name")]
+        name = models[0] if models else name
+    text = f"{name}, {os.cpu_count()} cores"
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        text += f", {torch.cuda.get_device_name()}"
+    return text
+
+
+@lru_cache(maxsize=1)
+def commit() -> str:
+    """The commit of the checkout, ``-dirty`` with changes; the version of an installed package."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return __version__
