@@ -94,10 +94,10 @@ def _order(images: int, seed: int, epoch: int) -> np.ndarray:
 def mask_generator(seed: int, step: int) -> torch.Generator:
     """The source of the masks of one step.
 
-    PyTorch's CPU generator keeps the low 32 bits of a seed only, hence the mixing.
+    PyTorch's CPU generator keeps the low 32 bits of a seed only. Steps of seed 0 take the first of
+    them; other seeds start at multiples of 2**32 over the golden ratio, far from each other.
     """
-    mixed = np.random.SeedSequence([seed, step]).generate_state(1)
-    return torch.Generator().manual_seed(int(mixed[0]))
+    return torch.Generator().manual_seed((seed * 0x9E3779B1 + step) % 2**32)
 
 
 class _Run:

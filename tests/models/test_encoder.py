@@ -191,10 +191,10 @@ def test_weights_start_uniform_in_the_bounds_of_the_release(generator):
     block, embed = Block(768, 12), PatchEmbed(16, 768)
     block.apply(initialise)
     embed.apply(initialise)
-    bounds = {0.044194: block.attn.qkv.weight, 0.0625: embed.proj.weight, 1 / math.sqrt(768):
-              embed.proj.bias, math.sqrt(6 / (768 + 3072)): block.mlp.fc1.weight,
-              math.sqrt(6 / (768 + 768)): block.attn.proj.weight}
-    for bound, tensor in bounds.items():
+    bounds = [(0.044194, block.attn.qkv.weight), (0.0625, block.attn.proj.weight),
+              (math.sqrt(6 / (768 + 3072)), block.mlp.fc1.weight),
+              (0.0625, embed.proj.weight), (1 / math.sqrt(768), embed.proj.bias)]
+    for bound, tensor in bounds:
         assert 0.98 * bound < tensor.abs().max() < 1.0001 * bound
         assert tensor.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.08)
     for name, tensor in block.named_parameters():

@@ -260,6 +260,20 @@ def test_block_masks_hang_together_more_than_random_ones_and_prefer_the_centre()
     assert rate[5:9, 5:9].mean() > rate[[0, 0, 13, 13], [0, 13, 0, 13]].mean() + 0.1
 
 
+def test_rectangles_keep_to_their_areas_and_aspects_and_lie_anywhere():
+    generator = seeded()
+    drawn = [masks._rectangle((120, 120), 1600, 3600, generator) for _ in range(3000)]
+    height, width = torch.tensor([[s.stop - s.start for s in pair] for pair in drawn]).T.double()
+    corner = torch.tensor([[s.start for s in pair] for pair in drawn])
+    # Sides are rounded: at 20 and more, by at most 2.5 percent each.
+    area, aspect = height * width, (height / width).log() / math.log(1 / 0.3)
+    assert 1500 < area.min() < 1650 and 3500 < area.max() < 3750
+    assert -1.05 < aspect.min() < -0.95 and 0.95 < aspect.max() < 1.05
+    assert abs(aspect.mean()) < 4 / math.sqrt(3 * 3000)
+    assert abs(area.mean() - 2600) < 4 * 2000 / math.sqrt(12 * 3000)
+    assert corner.min() == 0 and (corner[:, 0] + height).max() == 120
+
+
 # Shares of drawings that meet the target before completion, from 14x14 patches and areas of at
 # least 16; the reference shares are known to about a percent.
 @pytest.mark.parametrize("target, share", [(75, 0.69), (98, 0.67), (147, 0.62)])

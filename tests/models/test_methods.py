@@ -238,7 +238,7 @@ def test_without_a_seed_the_global_generator_decides():
 
 
 CONFIGS = [{}, {"target": "normalised", "ratio": 0.9, "unit": 16},
-           {"cut": "whole_units", "unit": 8}, {"size": (32, 16), "mean": (0.5, 0.4, 0.3)},
+           {"cut": "whole_units", "unit": 8, "ratio": 0.9}, {"size": (32, 16), "mean": (0.5, 0.4, 0.3)},
            {"depth": 1, "decoder_width": 8, "patch": 8, "size": 64, "std": [1, 1, 1]}]
 
 
@@ -250,6 +250,7 @@ def test_the_config_survives_json_and_builds_the_same_model(generator, options):
     assert same_weights(first, second)
     images = torch.rand(2, 3, *first.encoder.size)
     masks = [m.sample_mask(2, torch.Generator().manual_seed(0)) for m in (first, second)]
+    assert torch.equal(masks[0].hidden, masks[1].hidden)
     assert torch.equal(first(images, masks[0]), second(images, masks[1]))
 
 
