@@ -130,7 +130,7 @@ def _facts(record: dict) -> str:
         *((f"`{name}`", code(json.dumps(v))) for name, v in made["parameters"].items()),
         ("Commit", code(record["commit"])),
         ("Date", record["date"]),
-        ("Device", f"{record['device']}, {record['cores']} cores"),
+        ("Device", record["device"]),
         ("Time, peak memory", f"{record['seconds']} s, {record['peak_mb']} MB"),
         ("Versions", ", ".join(f"{name} {v}" for name, v in made["versions"].items())),
         ("Results read", ", ".join(map(code, made["files"])) or "none"),

@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import re
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +112,8 @@ def _take_probe(nb) -> dict | None:
 
 
 def _record(chapter: Chapter, tier: str, parameters: dict, told: dict, started: float) -> dict:
+    from mae_lib.runs import commit  # brings numpy, which nothing else here needs
+
     made_from = freshness.made_from(
         chapter, parameters, told["modules"], told["files"], told["versions"]
     )
@@ -123,22 +124,12 @@ def _record(chapter: Chapter, tier: str, parameters: dict, told: dict, started: 
         "key": freshness.key(made_from),
         "made_from": made_from,
         "tier": tier,
-        "commit": _commit(chapter.root),
+        "commit": commit(),
         "date": _date(),
         "device": told["device"],
-        "cores": os.cpu_count(),
         "seconds": round(time.time() - started, 1),
         "peak_mb": told["peak_mb"],
     }
-
-
-def _commit(root: Path) -> str:
-    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    try:
-        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return done.stdout.strip()
 
 
 def _date() -> str:

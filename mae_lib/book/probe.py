@@ -4,7 +4,6 @@ The cell is `print(probe.report(root))`; it runs after the chapter's cells and i
 """
 
 import json
-import platform
 import resource
 import sys
 from importlib import metadata
@@ -38,7 +37,7 @@ def report(root: str) -> str:
             "modules": _modules(Path(root)),
             "files": _files(),
             "versions": versions(name for name in VERSIONED if name in sys.modules),
-            "device": _device(),
+            "device": _hardware(),
             "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         }
     )
@@ -73,17 +72,7 @@ def _files() -> list[str]:
     return sorted(set(map(str, runs.files_read()))) if runs else []
 
 
-def _device() -> str:
-    torch = sys.modules.get("torch")
-    if torch and torch.cuda.is_available() and torch.cuda.is_initialized():
-        return torch.cuda.get_device_name()
-    return _processor()
+def _hardware() -> str:
+    from mae_lib.runs import hardware  # late: it must not count as a module of the chapter
 
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    return hardware()

@@ -54,6 +54,10 @@ class FeatureBank:
         """Features of the images as they are, ``[N, D]``."""
         return self.X[:, 0]
 
+    def columns(self, which: slice) -> FeatureBank:
+        """The same images with some of the features: one half of ``"cls+mean"``, for example."""
+        return FeatureBank(self.X[:, :, which], self.y, self.ids)
+
 
 def extract_features(encoder, images: ImageSet, pool: str = "cls", *, views: int = 1,
                      seed: int = 0, batch: int = 256,
@@ -118,8 +122,7 @@ def _view(images: ImageSet, rows: slice, view: int, seed: int) -> Tensor:
     x = images.batch(rows)
     if view == 0:
         return x
-    generator = torch.Generator().manual_seed(2**32 * view + seed)
-    draws = torch.rand(len(images), 5, generator=generator)[rows].tolist()
+    draws = np.random.default_rng([seed, view]).random((len(images), 5))[rows].tolist()
     return torch.stack([random_crop(image, draw) for image, draw in zip(x, draws, strict=True)])
 
 

@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 GRID = tuple(10.0**k for k in range(-4, 3))
-LIMITS = (1e-8, 1e6)  # the grid may grow to here when the best value lies on its edge
+LIMITS = (10.0**-8, 10.0**6)  # how far the grid may grow when its best value lies on an edge
 BIG = 5e7  # numbers in X above which the last fit uses single precision too
 
 
@@ -133,8 +133,8 @@ def _choose(accuracy: dict[float, float], slack: float) -> float:
 
 
 def _extended(grid: list[float], best: float) -> list[float]:
-    further = best / 10 if best == grid[0] else best * 10
-    if not LIMITS[0] * 0.99 < further < LIMITS[1] * 1.01:
+    further = 10.0 ** (round(np.log10(best)) + (-1 if best == grid[0] else 1))
+    if not LIMITS[0] <= further <= LIMITS[1]:
         raise ValueError(f"C must have a best value inside {LIMITS[0]:g}..{LIMITS[1]:g}, got "
                          f"accuracy still rising at {best:g}: give C, or look at the features")
     return sorted([*grid, further])

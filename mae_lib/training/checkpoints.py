@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -47,7 +48,7 @@ def save_checkpoint(folder: str | Path, method: nn.Module, optimizer: torch.opti
     _replace(weights, lambda path: save_file(tensors, path))
     text = json.dumps({"step": progress.step, "identity": identity, "sha256": _sha256(weights)})
     _replace(record, lambda path: Path(path).write_text(text))
-    _remove_old(folder)
+    _remove_others(folder, name)
     return record
 
 
@@ -62,10 +63,9 @@ def load_checkpoint(folder: str | Path, method: nn.Module, optimizer: torch.opti
         tensors, written = _read(record)
         if tensors is None:
             continue
-        if written["identity"] != json.loads(json.dumps(identity)):
+        if difference := _difference(written["identity"], json.loads(json.dumps(identity))):
             raise ValueError(f"checkpoint {record} belongs to a run with other settings "
-                             f"({_difference(written['identity'], identity)}); "
-                             "name another folder or remove it")
+                             f"({difference}); name another folder or remove it")
         method.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
         _restore_optimizer(method, optimizer, tensors)
         return Progress(written["step"], tensors["losses"])
@@ -77,10 +77,12 @@ def _read(record: Path) -> tuple[dict | None, dict]:
     try:
         written = json.loads(record.read_text())
         weights = record.with_suffix(".safetensors")
-        if _sha256(weights) != written["sha256"]:
+        if _sha256(weights) != written["sha256"] or not isinstance(written["identity"], dict):
             return None, {}
-        return load_file(weights), written
-    except (OSError, ValueError, KeyError):
+        # a copy, since the loader maps the file, which is removed later
+        tensors = {name: tensor.clone() for name, tensor in load_file(weights).items()}
+        return (tensors, written) if len(tensors["losses"]) == written["step"] else (None, {})
+    except (OSError, ValueError, KeyError, TypeError):
         return None, {}
 
 
@@ -109,17 +111,19 @@ def _replace(path: Path, write) -> None:
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(error.errno, f"checkpoint {path} could not be written "
-                                   f"({error.strerror}); older checkpoints stay") from error
+    except (OSError, SafetensorError) as error:  # the latter when the disk is full
+        raise OSError(f"checkpoint {path} could not be written ({error}); "
+                      "older checkpoints stay") from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _remove_old(folder: Path) -> None:
-    for record in sorted(folder.glob("step-*.json"))[:-KEPT]:
-        record.unlink()
-        record.with_suffix(".safetensors").unlink(missing_ok=True)
+def _remove_others(folder: Path, newest: str) -> None:
+    """Keep ``newest`` and what precedes it; drop damaged later ones and what a kill left behind."""
+    names = sorted(record.stem for record in folder.glob("step-*.json") if record.stem <= newest)
+    for path in folder.glob("*step-*"):
+        if path.stem not in names[-KEPT:]:
+            path.unlink()
 
 
 def _sha256(path: Path) -> str:
@@ -128,5 +132,12 @@ def _sha256(path: Path) -> str:
 
 
 def _difference(old: dict, new: dict) -> str:
+    """Which settings differ, for example ``recipe.lr: 0.1 there, 0.2 here``; empty if none."""
+    old, new = _flat(old), _flat(new)
     keys = [k for k in sorted(set(old) | set(new)) if old.get(k) != new.get(k)]
     return ", ".join(f"{k}: {old.get(k)} there, {new.get(k)} here" for k in keys)
+
+
+def _flat(settings: dict) -> dict:
+    rows = {k: v if isinstance(v, dict) else {"": v} for k, v in settings.items()}
+    return {f"{k}.{s}".rstrip("."): v for k, row in rows.items() for s, v in row.items()}

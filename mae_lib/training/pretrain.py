@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -14,6 +15,7 @@ from tqdm import tqdm
 from mae_lib.data.images import ImageSet, fingerprint
 from mae_lib.models.methods import MaskedAutoencoder
 from mae_lib.training.checkpoints import Progress, load_checkpoint, save_checkpoint
+from mae_lib.training.interrupts import deferred_interrupt
 from mae_lib.training.schedule import Recipe
 from mae_lib.training.step import adamw, compile_step, pick_backend, training_device
 
@@ -21,7 +23,7 @@ CHECK_EVERY = 50  # steps between looks at the loss: each look waits for the dev
 
 
 class NonFiniteLoss(RuntimeError):
-    """The loss became NaN or infinite; the message names the step and the last checkpoint."""
+    """Loss or weights became NaN or infinite; the message names step and last good checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +43,15 @@ def pretrain(method: MaskedAutoencoder, images: ImageSet, recipe: Recipe, *, see
 
     The order of the images is a function of (seed, epoch) and the masks of (seed, step), so a run
     that was killed and started again with the same ``checkpoint`` folder goes on as if nothing had
-    happened: on the CPU it ends with the same bits.
+    happened: on the CPU it ends with the same bits. Ctrl-C lets the step finish and saves.
 
     Args:
         checkpoint: folder for checkpoints, none are written if None.
         every_seconds: time between two checkpoints.
-        progress: show a bar with loss, images/s and time left.
+        progress: show a bar with loss, images/s and time left, in a terminal or a notebook.
 
     Raises:
-        NonFiniteLoss: the loss is no longer a number.
+        NonFiniteLoss: the loss, or a weight, is no longer a number.
         ValueError: images of another size, or a checkpoint of another run.
     """
     if images.size != method.encoder.size:
@@ -63,16 +65,20 @@ def pretrain(method: MaskedAutoencoder, images: ImageSet, recipe: Recipe, *, see
     run = _Run(method, optimizer, identity, checkpoint, every_seconds)
     step = compile_step(method, optimizer, backend, clip=recipe.clip)
     start, begun = run.step, time.perf_counter()
-    with tqdm(total=recipe.steps * recipe.batch, initial=start * recipe.batch, unit="img",
-              unit_scale=True, disable=None if progress else True) as bar:
+    with deferred_interrupt() as interrupted, \
+            tqdm(total=recipe.steps * recipe.batch, initial=start * recipe.batch, unit="img",
+                 unit_scale=True, disable=not (progress and _watched())) as bar:
         for i in range(start, recipe.steps):
             batch = images.batch(batch_index(len(images), recipe.batch, seed, i))
             mask = method.sample_mask(recipe.batch, mask_generator(seed, i))
             run.record(step(batch, mask, recipe.rate(i)))
             bar.update(recipe.batch)
-            if (i + 1) % CHECK_EVERY == 0 or i + 1 == recipe.steps:
+            stop, last = interrupted(), i + 1 == recipe.steps
+            if stop or last or (i + 1) % CHECK_EVERY == 0:
                 bar.set_postfix(loss=f"{run.look():.4f}", refresh=False)
-                run.save_if_due(last=i + 1 == recipe.steps)
+                run.save_if_due(now=stop or last)
+            if stop:
+                raise KeyboardInterrupt
     method.to("cpu").eval()
     seconds = time.perf_counter() - begun
     return History(run.losses.numpy(), seconds, (recipe.steps - start) * recipe.batch / seconds)
@@ -100,6 +106,11 @@ def mask_generator(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed((seed * 0x9E3779B1 + step) % 2**32)
 
 
+def _watched() -> bool:
+    """Whether someone sees a progress bar: in a terminal or a notebook, not in a log file."""
+    return "ipykernel" in sys.modules or sys.stderr.isatty()
+
+
 class _Run:
     """Losses so far and when the last checkpoint was written."""
 
@@ -115,23 +126,32 @@ class _Run:
         self.pending.append(loss)
 
     def look(self) -> float:
-        """Wait for the pending losses, keep them, and return their mean."""
-        losses = torch.stack(self.pending).cpu()
+        """Wait for the pending losses, keep them, and return their mean.
+
+        One by one: on XLA stacking them would be one more graph to compile.
+        """
+        losses = torch.stack([loss.cpu() for loss in self.pending])
         if not losses.isfinite().all():
-            step = self.step + int((~losses.isfinite()).nonzero()[0])
-            kept = (f"the last good checkpoint is step {self.last_good} in {self.folder}"
-                    if self.last_good is not None else "there is no checkpoint")
-            raise NonFiniteLoss(f"loss became {losses[step - self.step].item()} at step {step}; "
-                                f"{kept}; try a smaller lr or set clip")
+            first = int((~losses.isfinite()).nonzero()[0])
+            self._fail(f"loss became {losses[first].item()}", self.step + first)
         self.losses = torch.cat([self.losses, losses])
         self.step += len(losses)
         self.pending = []
         return losses.mean().item()
 
-    def save_if_due(self, *, last: bool) -> None:
-        if self.folder is None:
+    def save_if_due(self, *, now: bool) -> None:
+        """Save if it is time; never weights that are not finite, though the loss still was."""
+        if not (now or time.monotonic() - self.saved_at > self.every_seconds):
             return
-        if last or time.monotonic() - self.saved_at > self.every_seconds:
+        if not all(p.detach().cpu().isfinite().all() for p in self.method.parameters()):
+            self._fail("weights became NaN or infinite", self.step - 1)
+        if self.folder is not None:
             save_checkpoint(self.folder, self.method, self.optimizer,
                             Progress(self.step, self.losses), self.identity)
-            self.saved_at, self.last_good = time.monotonic(), self.step
+            self.last_good = self.step
+        self.saved_at = time.monotonic()
+
+    def _fail(self, what: str, step: int) -> None:
+        kept = (f"the last good checkpoint is step {self.last_good} in {self.folder}"
+                if self.last_good is not None else "there is no checkpoint")
+        raise NonFiniteLoss(f"{what} at step {step}; {kept}; try a smaller lr or set clip")

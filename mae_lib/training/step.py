@@ -47,12 +47,23 @@ def pick_backend(backend: str = "auto", device: torch.device | str = "cpu") -> s
 
 
 def training_device(backend: str, device: torch.device | str = "cpu") -> torch.device:
-    """Where a step of ``backend`` runs: the XLA device, or ``device`` as given."""
+    """Where a step of ``backend`` runs: the XLA device, or ``device`` as given.
+
+    Raises:
+        RuntimeError: gradients were computed in this process before XLA was first used, which
+            PyTorch's autograd engine cannot make up for.
+    """
     if backend != "xla":
         return torch.device(device)
     import torch_xla
 
-    return torch_xla.device()
+    found = torch_xla.device()
+    try:
+        torch.zeros((), device=found, requires_grad=True).square().backward()  # only traced
+    except RuntimeError as error:
+        raise RuntimeError("backend 'xla' must be the first to compute gradients in a process, "
+                           "but another one has; start a new process") from error
+    return found
 
 
 def adamw(model: nn.Module, recipe: Recipe, backend: str = "eager") -> torch.optim.AdamW:
@@ -73,11 +84,14 @@ def compile_step(method: nn.Module, optimizer: torch.optim.Optimizer, backend: s
     the device, not yet waited for. ``clip`` bounds the gradient norm.
 
     Raises:
-        ValueError: see :func:`pick_backend`.
+        ValueError: see :func:`pick_backend`; a method on another device than the backend's.
     """
     device = next(method.parameters()).device
     backend = "xla" if device.type == "xla" else pick_backend(backend, device)
-    forward = torch.compile(method) if backend == "inductor" else method
+    if backend == "xla" and device.type != "xla":
+        raise ValueError("method must be on training_device('xla') for backend 'xla', "
+                         f"got one on {device}")
+    forward = torch.compile(method, dynamic=False) if backend == "inductor" else method
     trained = [p for p in method.parameters() if p.requires_grad]
 
     def step(images: Tensor, mask: Mask, rate: float) -> Tensor:

@@ -9,7 +9,8 @@ from mae_lib.book import probe
 
 USES_MODULE_AND_FILE = """\
 import sys, types
-sys.modules["mae_lib.runs"] = types.SimpleNamespace(files_read=lambda: ["data.json"])
+runs = types.SimpleNamespace(files_read=lambda: ["data.json"], hardware=lambda: "an abacus")
+sys.modules["mae_lib.runs"] = runs
 import helper
 print(helper.value, seed)"""
 
@@ -76,7 +77,7 @@ def test_what_ran_is_written_down(executed):
     assert list(record["made_from"]["modules"]) == ["book/helper.py"]
     assert list(record["made_from"]["files"]) == ["data.json"]
     assert record["tier"] == "laptop" and record["peak_mb"] > 10 and record["seconds"] > 0
-    assert record["device"] and record["commit"] == "unknown"
+    assert record["device"] == "an abacus" and record["commit"]
     assert [len(cell.get("outputs", [])) for cell in nb["cells"] if "outputs" in cell][-1] == 1
     assert "probe" not in json.dumps(nb["cells"])
     assert len(nb["metadata"]["source_map"]) == len(nb["cells"])

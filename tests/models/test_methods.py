@@ -238,7 +238,8 @@ def test_without_a_seed_the_global_generator_decides():
 
 
 CONFIGS = [{}, {"target": "normalised", "ratio": 0.9, "unit": 16},
-           {"cut": "whole_units", "unit": 8, "ratio": 0.9}, {"size": (32, 16), "mean": (0.5, 0.4, 0.3)},
+           {"cut": "whole_units", "unit": 8, "ratio": 0.9},
+           {"size": (32, 16), "mean": (0.5, 0.4, 0.3)},
            {"depth": 1, "decoder_width": 8, "patch": 8, "size": 64, "std": [1, 1, 1]}]
 
 

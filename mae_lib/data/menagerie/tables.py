@@ -49,12 +49,6 @@ def member(what: str, value, known: tuple[str, ...]) -> None:
         raise ValueError(f"{what} must be one of {', '.join(known)}, got {value!r}")
 
 
-def class_index(name: str) -> int:
-    """Label of a class name; ValueError for an unknown one."""
-    member("class", name, CLASSES)
-    return CLASSES.index(name)
-
-
 @functools.cache
 def templates() -> np.ndarray:
     """Part tables of the classes, float64 ``[classes, PARTS, 13]``; no part: presence 0."""
