@@ -22,7 +22,7 @@ test: book
 	$(BIN)/python -m pytest
 
 smoke: $(PACKAGE)
-	$(BIN)/mae-book build --tier smoke --force
+	MAE_LIB_FRESH_SINCE=$$(date +%s) $(BIN)/mae-book build --tier smoke --force
 
 lint: $(PACKAGE)
 	$(BIN)/ruff check .
@@ -41,7 +41,7 @@ $(PINS): requirements.txt
 	    "apt-get install python3.11 python3.11-venv, or make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { \
 	  echo "error: '$(PYTHON)' is older than Python 3.11" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	@rm -f .venv/pins-*
 	$(BIN)/python -m pip install --quiet --requirement requirements.txt
 	@touch $@

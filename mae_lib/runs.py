@@ -47,6 +47,7 @@ class Key:
         modules: dotted names; what they import from ``mae_lib`` counts, too.
         ignore: modules that cannot change a value (progress, files), left out of the freshness.
         libraries: distributions whose version matters, besides torch and numpy.
+        data: fingerprint of each image set by name; part of the freshness.
     """
 
     kind: str
@@ -55,6 +56,7 @@ class Key:
     modules: tuple[str, ...]
     ignore: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
+    data: dict[str, str] = field(default_factory=dict)
 
     @property
     def identity(self) -> dict:
@@ -67,12 +69,13 @@ class Key:
         return f"{self.kind}/{digest[:16]}"
 
     def freshness(self) -> dict[str, str]:
-        """Digest of each module and version of each library that the result rests on."""
+        """Digests of modules and data and versions of libraries that the result rests on."""
         closure: dict[str, str] = {}
         for module in self.modules:
             closure |= import_closure(module)
         kept = {m: digest for m, digest in closure.items() if m not in self.ignore}
-        return kept | {name: _version(name) for name in (*VERSIONS, *self.libraries)}
+        versions = {name: _version(name) for name in (*VERSIONS, *self.libraries)}
+        return kept | {f"data: {name}": mark for name, mark in self.data.items()} | versions
 
 
 @dataclass(frozen=True)
@@ -209,7 +212,7 @@ def _recent(path: Path, where: str) -> bool:
 def _reasons(then: dict[str, str], now: dict[str, str]) -> list[str]:
     """What differs, in words: modules by name, libraries with both versions."""
     changed = [name for name in sorted(then.keys() | now.keys()) if then.get(name) != now.get(name)]
-    return [f"{name} has changed" if name.startswith("mae_lib")
+    return [f"{name} has changed" if name.startswith(("mae_lib", "data: "))
             else f"{name} {then.get(name, 'absent')} then, {now.get(name, 'absent')} now"
             for name in changed]
 

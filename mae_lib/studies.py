@@ -19,17 +19,20 @@ import torch
 from tqdm import tqdm
 
 from mae_lib import runs
+from mae_lib.data.fashion_mnist import fashion_mnist, fingerprint_of
 from mae_lib.data.images import ImageSet
+from mae_lib.data.menagerie import identify, menagerie
 from mae_lib.evaluation.records import EvalRecord, frame, from_value, to_value
 from mae_lib.models.methods import PRESETS, MaskedAutoencoder, mae
 from mae_lib.models.weights import own_names, published_names
 from mae_lib.training.pretrain import pretrain
 from mae_lib.training.schedule import Recipe
 
-DATASETS = {"menagerie": "mae_lib.data.menagerie", "fashion_mnist": "mae_lib.data.fashion_mnist"}
+DATASETS = ("menagerie", "fashion_mnist")
 SIZE = 32  # pixels, of both data sets
 PRESET = "medium32"  # of the procedural set: raw pixels alone do not solve its probe
-NOT_IN_KEY = ("mae_lib.training.checkpoints",)  # files cannot change a value
+# Files and signals cannot change a value.
+NOT_IN_KEY = ("mae_lib.training.checkpoints", "mae_lib.training.interrupts")
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Setting:
     target: str = "pixel"
     seed: int = 0
     preset: str = "laptop"
-    views: int = 300_000
+    views: int = 100_000
     batch: int = 32
     lr: float = 1.5e-3
     train_images: int = 40_000
@@ -76,13 +79,16 @@ def grid(datasets: Iterable[str], ratios: Iterable[float], units: Iterable[int],
 def images(dataset: str, split: str, count: int) -> ImageSet:
     """``count`` images of the split ``"train"`` or ``"test"``."""
     if dataset == "menagerie":
-        from mae_lib.data.menagerie import menagerie
-
-        source = {"train": "train", "test": "val"}[split]  # val plays ImageNet's validation set
-        return menagerie(source, count, size=SIZE, preset=PRESET)
-    from mae_lib.data.fashion_mnist import fashion_mnist
-
+        return menagerie(split, count, size=SIZE, preset=PRESET)
     return fashion_mnist(split, count)
+
+
+@lru_cache(maxsize=16)
+def data_fingerprint(dataset: str, split: str, count: int) -> str:
+    """What :func:`images` would carry as its fingerprint, without loading or drawing them all."""
+    if dataset == "menagerie":
+        return identify(split, count, SIZE, PRESET)
+    return fingerprint_of(split, count)
 
 
 @dataclass(frozen=True)
@@ -109,9 +115,11 @@ class Study:
         if self.fields is not None:
             settings = {name: settings[name] for name in self.fields}
         pretraining = ("mae_lib.training.pretrain",) if self.fields is None else ()
-        modules = (*self.modules, *pretraining, DATASETS[setting.dataset])
-        return runs.Key(self.kind, settings | arguments, seed, tuple(dict.fromkeys(modules)),
-                        NOT_IN_KEY, self.libraries)
+        counts = {"train": settings.get("train_images"), "test": arguments.get("test_images")}
+        data = {split: data_fingerprint(setting.dataset, split, count)
+                for split, count in counts.items() if count}
+        return runs.Key(self.kind, settings | arguments, seed, self.modules + pretraining,
+                        NOT_IN_KEY, self.libraries, data)
 
     def __call__(self, setting: Setting, *, if_stale: str = "show", **arguments) -> runs.Result:
         """The result of a setting; ``if_stale`` as in :func:`mae_lib.runs.find_or_compute`."""
@@ -218,10 +226,11 @@ def _probe(setting: Setting, if_stale: str, test_images: int) -> dict:
     from mae_lib.evaluation.probing import linear_probe
 
     encoder = model(setting, if_stale).encoder
-    banks = {pool: [extract_features(encoder, images(setting.dataset, split, count), pool)
-                    for split, count in (("train", setting.train_images), ("test", test_images))]
-             for pool in ("cls", "mean")}
-    results = {pool: linear_probe(train, test) for pool, (train, test) in banks.items()}
+    banks = [extract_features(encoder, images(setting.dataset, split, count), "cls+mean")
+             for split, count in (("train", setting.train_images), ("test", test_images))]
+    halves = {"cls": slice(encoder.width), "mean": slice(encoder.width, None)}
+    results = {pool: linear_probe(*(bank.columns(half) for bank in banks))
+               for pool, half in halves.items()}
     return _packed_probes(results, setting, _without_seed(setting), setting.seed)
 
 
@@ -241,7 +250,8 @@ def _packed_probes(results: dict, setting: Setting, described: dict, seed: int) 
     found = [result.record(f"linear probe, {name}", setting=described, seed=seed,
                            dataset=setting.dataset, split="test")
              for name, result in results.items()]
-    return {**to_value(found), "C": {n: r.probe.C_ for n, r in results.items()}}
+    return {**to_value(found), "C": {n: r.probe.C_ for n, r in results.items()},
+            "converged": {n: r.probe.converged_ for n, r in results.items()}}
 
 
 def _without_seed(setting: Setting) -> dict:

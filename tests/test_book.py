@@ -5,7 +5,7 @@ Tests of the pages need `mae-book build`, which `make test` runs first.
 
 import json
 import re
-from functools import lru_cache
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -48,7 +48,7 @@ class Page(HTMLParser):
             self.pictures.append(attributes)
 
 
-@lru_cache(maxsize=None)
+@cache
 def read_page(name: str) -> Page:
     return Page(HTML / name)
 
@@ -133,7 +133,7 @@ def test_what_coverage_names_is_on_its_page(entry):
 
 @needs_pages
 def test_no_page_of_a_removed_text_is_left():
-    assert PAGES == sorted(f"{name}.html" for name in toc_pages())
+    assert sorted(f"{name}.html" for name in toc_pages()) == PAGES
 
 
 @each_page

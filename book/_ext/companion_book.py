@@ -1,7 +1,7 @@
 """Sphinx extension: show each chapter with the outputs of its executed notebook.
 
-While Sphinx reads `book/x.md`, its text is swapped for `_build/executed/<tier>/book/x.ipynb`. Pages,
-edit links and warnings thus belong to the text in the repository, and nothing is executed here.
+While Sphinx reads `book/x.md`, its text is swapped for `_build/executed/<tier>/book/x.ipynb`.
+Pages, edit links and warnings thus belong to the text in the repository; nothing is executed.
 """
 
 import hashlib
@@ -22,11 +22,12 @@ from mae_lib.book.chapters import Chapter, notebook
 
 _LOG = logging.getLogger(__name__)
 _GLUED = re.compile(r"`(?:[^`<]*<)?([\w./-]+\.md)::|:doc:\s*(\S+\.md)")
+_MATHJAX = ("tex-chtml.js", "output/chtml/fonts/woff-v2/*.woff", "input/tex/extensions/*.js")
 _REPAIRS = {
     'role="doc-biblioentry"': 'role="listitem"',  # docutils puts it into a list
     ' aria-label="Toggle hidden content"': "",  # hides the words that stand on the button
 }
-_SMOKE = "Smoke tier: everything here was trained for seconds. It shows that the code runs, no more."
+_SMOKE = "Smoke tier: trained for seconds. These pages show that the code runs, no more."
 
 
 def setup(app) -> dict:
@@ -112,7 +113,8 @@ $ jupytext --to ipynb --output {copy} {chapter.source}
 $ papermill --cwd {os.path.dirname(chapter.docname)}{options} {copy} _build/{chapter.stem}-run.ipynb
 ```
 
-{{download}}`The executed notebook <{up}{path.relative_to(chapter.root)}>` holds every output of this page.
+{{download}}`The executed notebook <{up}{path.relative_to(chapter.root)}>`
+holds every output of this page.
 :::
 
 :::{{admonition}} Where this page comes from
@@ -158,7 +160,7 @@ def _copy_mathjax(app, error) -> None:
     package = importlib.metadata.distribution("sphinx-mathjax-offline")
     origin = Path(package.locate_file("sphinx-mathjax-offline/static/mathjax"))
     target = Path(app.outdir, "_static/mathjax")
-    for pattern in ("tex-chtml.js", "output/chtml/fonts/woff-v2/*.woff", "input/tex/extensions/*.js"):
+    for pattern in _MATHJAX:
         for file in origin.glob(pattern):
             copy = target / file.relative_to(origin)
             if not copy.exists():

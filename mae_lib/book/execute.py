@@ -92,6 +92,7 @@ def _run(chapter: Chapter, parameters: dict, part: Path, timeout: float | None):
             kernel_name="python3",
             start_timeout=120,
             execution_timeout=timeout,
+            autosave_cell_every=10,  # seconds; `running_cell` reads what is saved
             shutdown_kernel="immediate",  # asking politely costs 2.5 s a chapter
             # Not cwd=: papermill would chdir the whole process, which other threads share.
             resources={"metadata": {"path": str((chapter.root / chapter.docname).parent)}},

@@ -139,6 +139,6 @@ def _show(value: Any) -> str:
 
 def _hint(value: Any, default: Any) -> str:
     """YAML reads 1e-3 as text, off as false and 1:30 as 90."""
-    if isinstance(default, float) and isinstance(value, str) and re.fullmatch(r"[-+.\d]+e[-+\d]+", value):
+    if isinstance(default, float) and re.fullmatch(r"[-+.\d]+e[-+\d]+", str(value)):
         return " (YAML wants a point and a sign: 1.0e-3)"
     return " (put it in quotes)" if isinstance(default, str) and isinstance(value, bool) else ""

@@ -60,8 +60,12 @@ def fashion_mnist(split: str = "train", n: int | None = None) -> ImageSet:
     chosen = slice(start, start + n)
     padded = np.pad(images[chosen], ((0, 0), (2, 2), (2, 2)))
     return ImageSet(np.repeat(padded[:, None], 3, axis=1), labels[chosen].astype(np.int64),
-                    CLASSES, f"fashion_mnist {split}",
-                    fingerprint(*sorted(CONTENTS.values()), f"{split} {n}"))
+                    CLASSES, f"fashion_mnist {split}", fingerprint_of(split, n))
+
+
+def fingerprint_of(split: str, n: int) -> str:
+    """The fingerprint of ``fashion_mnist(split, n)``, known without loading it."""
+    return fingerprint(*sorted(CONTENTS.values()), f"{split} {n}")
 
 
 def cache_folder() -> Path:

@@ -1,4 +1,4 @@
-"""What goes wrong in a chapter is reported with chapter, line and cell; other chapters still run."""
+"""What goes wrong in a chapter is reported with chapter, line and cell; the others still run."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from mae_lib.book import lock
+from mae_lib.book import lock, runner
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,12 @@ def test_an_injected_cell_that_only_repeats_the_defaults_is_not_shown(book, mae_
     cells = json.loads(book.executed("x").read_text())["cells"]
     tags = [tag for cell in cells for tag in cell["metadata"].get("tags", [])]
     assert tags == ["parameters", "injected-parameters", "remove-cell"]
+
+
+def test_a_long_chapter_says_which_cell_runs(book, mae_book, monkeypatch):
+    monkeypatch.setattr(runner, "_NEWS_EVERY", 1.2)
+    book.chapter("x", "import time\ntime.sleep(2)")
+    assert "      book/x.md  0 min  cell 2 of 2\n" in mae_book("run")[1]
 
 
 def start_mae_book(book, *arguments: str) -> subprocess.Popen:

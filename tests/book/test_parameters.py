@@ -77,7 +77,7 @@ def fig5(book):
         ),
         ("params/laptop/fig5.yaml", "a: [1", "params/laptop/fig5.yaml:1: not valid YAML"),
         ("params/laptop/fig5.yaml", "- 1", "params/laptop/fig5.yaml: expected lines 'name: value'"),
-        ("params/lpatop/fig5.yaml", "seed: 1", "params/lpatop/ has no params/lpatop.yaml beside it"),
+        ("params/lpatop/x.yaml", "seed: 1", "params/lpatop/ has no params/lpatop.yaml beside it"),
         ("params/gpu.yaml", "lr: 1.0", "params/laptop.yaml lacks 'lr', which params/gpu.yaml sets"),
     ],
 )

@@ -35,7 +35,8 @@ def html() -> Path:
 
 @pytest.fixture(scope="session")
 def browser(html):
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    found = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
+    program = next(filter(None, found), None)
     if program is None:
         missing("no Chromium found; on Debian: apt-get install chromium")
     from playwright.sync_api import sync_playwright

@@ -19,7 +19,8 @@ WIDER = "() => document.documentElement.scrollWidth - window.innerWidth"
 OPEN_ALL = """async () => {
   document.querySelectorAll("details").forEach((box) => { box.open = true; });
   document.querySelectorAll(".admonition.dropdown .toggle-button").forEach((b) => b.click());
-  await Promise.allSettled(document.getAnimations().map((animation) => animation.finished));
+  await Promise.allSettled(document.getAnimations()
+    .filter((a) => a.effect?.getTiming().iterations !== Infinity).map((a) => a.finished));
 }"""
 
 pytestmark = [
