@@ -116,7 +116,12 @@ def _verify(options: argparse.Namespace) -> int:
 
     from mae_lib import runs
 
-    return runs.verify()
+    problems = runs.verify()
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    if not problems:
+        print("published results: as they were written")
+    return int(bool(problems))
 
 
 def _read(options: argparse.Namespace) -> tuple[dict[str, Chapter], dict[str, dict]]:

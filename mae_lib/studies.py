@@ -10,7 +10,7 @@ import itertools
 import multiprocessing
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -73,6 +73,16 @@ def grid(datasets: Iterable[str], ratios: Iterable[float], units: Iterable[int],
     pairs = [(r, units[0]) for r in ratios] + [(unit_ratio, u) for u in units]
     return [Setting(dataset=d, ratio=r, unit=u, seed=s, **common)
             for d, (r, u), s in itertools.product(datasets, dict.fromkeys(pairs), seeds)]
+
+
+def one_each(settings: Iterable[Setting]) -> list[Setting]:
+    """The first setting of each data set, for studies that depend on little else."""
+    return list({setting.dataset: setting for setting in reversed(list(settings))}.values())[::-1]
+
+
+def untrained(settings: Iterable[Setting]) -> list[Setting]:
+    """The control of each data set that keeps its initial weights."""
+    return [replace(setting, views=0) for setting in one_each(settings)]
 
 
 @lru_cache(maxsize=4)

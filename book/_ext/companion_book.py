@@ -35,7 +35,7 @@ def setup(app) -> dict:
     app.add_config_value("companion_tier", os.environ.get("MAE_BOOK_TIER", "laptop"), "env")
     app.connect("config-inited", _announce)
     app.connect("source-read", _show_outputs)
-    app.connect("doctree-resolved", _describe_pictures)
+    app.connect("doctree-resolved", _ask_for_descriptions)
     app.connect("build-finished", _copy_mathjax)
     app.connect("build-finished", _repair_for_readers)
     version = int(hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:6], 16)
@@ -142,15 +142,14 @@ def _facts(record: dict) -> str:
     return f"| What | Value |\n|---|---|\n{lines}"
 
 
-def _describe_pictures(app, doctree, docname: str) -> None:
-    """Pictures need words: a cell's image without `alt` gets its caption, not its file's name."""
-    for image in doctree.findall(nodes.image):
-        if image.get("alt", "").startswith("../_build/jupyter_execute"):
-            figure = image.parent
-            captions = [n.astext() for n in figure.findall(nodes.caption)]
-            image["alt"] = captions[0] if captions else ""
-            if not captions:
-                _LOG.warning("a cell's picture has no 'alt' text", location=docname)
+def _ask_for_descriptions(app, doctree, docname: str) -> None:
+    """Pictures need words for those who cannot see them."""
+    for cell in doctree.findall(lambda node: "cell_index" in getattr(node, "attributes", ())):
+        for image in cell.findall(nodes.image):
+            if "jupyter_execute" in image.get("alt", image["uri"]):
+                lines = json.loads(_executed(app, docname).read_text())["metadata"]["source_map"]
+                place = (docname, lines[cell["cell_index"]] + 2)
+                _LOG.warning("a cell's picture has no 'alt' text", location=place)
 
 
 def _copy_mathjax(app, error) -> None:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import mae_lib
+from mae_lib import runs
 
 
 def test_help_says_what_it_does_and_shows_every_command(mae_book):
@@ -49,6 +50,17 @@ def test_tiers_stand_beside_each_other(book, mae_book):
     assert mae_book("run")[0] == mae_book("run", "x", "--tier", "smoke")[0] == 0
     assert '"0\\n"' in book.executed("x").read_text()
     assert '"7\\n"' in book.executed("x", "smoke").read_text()
+
+
+def test_verify_checks_parameters_and_published_results(book, mae_book, monkeypatch):
+    book.chapter("x", parameters="seed = 0")
+    monkeypatch.setattr(runs, "verify", lambda: [], raising=False)
+    assert mae_book("verify")[0] == 0
+    monkeypatch.setattr(runs, "verify", lambda: ["a.json is damaged"], raising=False)
+    assert mae_book("verify")[::2] == (1, "error: a.json is damaged\n")
+    book.chapter("x", parameters="seed = 1")
+    code, _, stderr = mae_book("verify")
+    assert code == 2 and "the default seed = 1 is not that of the laptop tier, 0" in stderr
 
 
 def test_the_command_imports_neither_torch_nor_papermill_to_list():

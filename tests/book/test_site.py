@@ -85,11 +85,13 @@ def test_a_warning_fails_the_build_every_time_and_names_the_line(pages, mae_book
         assert f"book/x.md:{last}: WARNING: undefined label: 'fig-nothing'" in stderr
 
 
-def test_outputs_on_stderr_and_outputs_older_than_the_text_fail_the_build(pages, mae_book):
-    pages.chapter("x", "import sys; print('careful', file=sys.stderr)")
+def test_outputs_with_warnings_without_words_or_out_of_date_fail_the_build(pages, mae_book):
+    bare = "import matplotlib.pyplot as plt\nplt.plot([0, 1]);"
+    pages.chapter("x", "import sys; print('careful', file=sys.stderr)", bare)
     pages.write("book/plain.md", "# Start\n\n## Part\n\nText.\n")
     code, _, stderr = mae_book("build")
     assert code == 1 and "stderr was found in the cell outputs" in stderr
+    assert re.search(r"book/x\.md:23: WARNING: a cell's picture has no 'alt' text", stderr)
 
     pages.chapter("x", "print(1)")
     assert mae_book("run")[0] == 0
