@@ -24,8 +24,6 @@ NAMES = {
                  "linear probe, mean": "mean token", "linear probe, pixels": "raw pixels",
                  "linear probe, mean patch": "mean raw patch"},
 }
-LIBRARIES = ("torch", "torchvision", "numpy", "numba", "scikit-learn", "piq", "timm",
-             "matplotlib", "jupyter-book", "papermill", "torch_xla", "transformers")
 
 
 def named(table: pd.DataFrame) -> pd.DataFrame:
@@ -112,7 +110,7 @@ def published() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def versions(names: Iterable[str] = LIBRARIES) -> pd.DataFrame:
+def versions(names: Iterable[str]) -> pd.DataFrame:
     """Installed versions of the libraries a result may depend on."""
     return pd.DataFrame([{"library": name, "version": _version(name)} for name in names])
 

@@ -205,11 +205,15 @@ def _pretrain(setting: Setting, if_stale: str) -> dict:
     recipe = Recipe(views=setting.views, batch=setting.batch, lr=setting.lr)
     folder = runs.cache_folder() / "checkpoints" / PRETRAINING.key(setting).name
     history = pretrain(network, images(setting.dataset, "train", setting.train_images), recipe,
-                       seed=setting.seed, backend="eager", checkpoint=folder)
+                       seed=setting.seed, device=_device(), checkpoint=folder)
     weights = {name: tensor.half() for name, tensor in published_names(network).items()
                if not name.endswith("pos_embed")}
     return {"weights": weights, "losses": history.losses, "config": network.config,
             "images_per_second": history.images_per_second}
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _reconstruct(setting: Setting, if_stale: str, test_images: int, shown: int) -> dict:
