@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -29,6 +30,9 @@ Exit codes: 0 all is well, 1 something failed, 2 a wrong argument or parameter, 
 def main(argv: list[str] | None = None) -> int:
     """Entry point of `mae-book`; returns the exit code."""
     options = _parser().parse_args(argv)
+    if argv is None:  # run as a program: being told to end is like Ctrl-C
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.default_int_handler)
     try:
         return options.command(options)
     except BookError as error:

@@ -98,19 +98,27 @@ def wait_for(path, process):
         time.sleep(0.05)
 
 
-def test_ctrl_c_ends_everything_with_130_and_a_second_builder_is_refused(book, mae_book):
-    pid_file = book.root / "book/kernel.pid"
-    code = "import os, pathlib, time\npathlib.Path('kernel.tmp').write_text(str(os.getpid()))\n"
-    book.chapter("x", code + "os.rename('kernel.tmp', 'kernel.pid')\ntime.sleep(60)")
+HANGS = """\
+import os, pathlib, subprocess, time
+worker = subprocess.Popen(["sleep", "60"])
+pathlib.Path("pids.tmp").write_text(f"{os.getpid()} {worker.pid}")
+os.rename("pids.tmp", "pids")
+time.sleep(60)"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminate"])
+def test_an_interrupt_ends_all_with_130_and_meanwhile_others_are_refused(book, mae_book, number):
+    pid_file = book.root / "book/pids"
+    book.chapter("x", HANGS)
     with start_mae_book(book, "run") as process:
         wait_for(pid_file, process)
         code, _, stderr = mae_book("run")
         assert code == 1
         assert f"another mae-book (process {process.pid}) is at work in" in stderr
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         assert process.wait(timeout=20) == 130
         assert "interrupted: chapters that had ended are kept" in process.stderr.read()
-    assert not alive(int(pid_file.read_text()))
+    assert not any(map(alive, map(int, pid_file.read_text().split())))
     with lock.only_builder(book.root):  # the lock ended with its holder
         pass
 
