@@ -75,16 +75,14 @@ def orders(table: pd.DataFrame, looked_at: Mapping[str, tuple[str, str]],
 def caution(seeds: int, stale: Iterable[str] = ()) -> str:
     """A box that says what the numbers cannot tell, and a badge if some are out of date."""
     stale = sorted(set(stale))
-    if seeds == 1:
-        text = ("Verdict: inconclusive. There is one training run a setting, and a verdict about a "
-                "masking ratio is a statement about training runs: it needs at least three.")
-    else:
-        text = (f"{seeds} training runs a setting; the intervals above run over them. "
-                "Verdicts by the fixed rule come with the ledger.")
+    few = seeds < 3
+    kind, title = ("inconclusive", "Inconclusive") if few else ("not-tested", "No verdict yet")
+    text = (f"{seeds} training run(s) a setting. A verdict about a masking ratio is a statement "
+            "about training runs: it needs at least three, and the rule of the ledger.")
     badge = "" if not stale else (
-        '<p class="stale">Out of date: computed before these changes: '
-        f"{escape('; '.join(stale))}.</p>")
-    return f'<div class="verdict"><p>{text}</p>{badge}</div>'
+        f'<p><span class="stale">out of date</span> {escape("; ".join(stale))}</p>')
+    return (f'<div class="verdict {kind}"><p class="verdict-title">{title}</p>'
+            f"<p>{text}</p>{badge}</div>")
 
 
 def state(*sweeps: Sweep) -> str:
