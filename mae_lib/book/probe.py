@@ -59,7 +59,10 @@ def _modules(root: Path) -> list[str]:
     own = Path(__file__).resolve().parent
     found = set()
     for module in list(sys.modules.values()):
-        path = Path(getattr(module, "__file__", None) or "/").resolve()
+        given = Path(getattr(module, "__file__", None) or "/")
+        if not given.is_absolute():  # compiled modules name a source file that is not there
+            continue
+        path = given.resolve()
         if path.suffix == ".py" and path.is_relative_to(root) and path.parent != own:
             found.add(path.relative_to(root).as_posix())
     installed = (name for name in found if "site-packages" in name or name.startswith("_build/"))

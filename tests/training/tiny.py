@@ -1,0 +1,33 @@
+"""The smallest model and image set that train."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from mae_lib.data.images import ImageSet
+from mae_lib.models.methods import MaskedAutoencoder, mae
+
+
+def tiny_model(seed: int = 0) -> MaskedAutoencoder:
+    """16 px, 16 patches of which 4 stay visible, one block each side."""
+    return mae("toy", seed=seed, size=16, width=16, depth=1, heads=2, decoder_width=8)
+
+
+def tiny_images(count: int = 40, size: int = 16) -> ImageSet:
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 3, size, size), dtype=np.uint8)
+    return ImageSet(pixels, np.zeros(count, np.int64), ("noise",), "noise", "noise")
+
+
+def environment() -> dict[str, str]:
+    """For a process of its own that finds these helpers and uses one thread."""
+    here = Path(__file__).parent
+    return os.environ | {"PYTHONPATH": f"{here.parents[1]}{os.pathsep}{here}",
+                         "PJRT_DEVICE": "CPU", "OMP_NUM_THREADS": "1"}
+
+
+def run_python(code: str, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", code, *arguments], env=environment(),
+                          capture_output=True, text=True, timeout=300)
