@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Callable
 from itertools import count
 
-import torch
 from torch import Tensor, nn
 
 from mae_lib.models.methods import mae
@@ -107,7 +106,6 @@ def _eager_step(model: nn.Module, loss_of: Callable[[], Tensor]) -> Step:
         optimizer.zero_grad(set_to_none=True)
         return loss.detach()
 
-    run.model = model
     return run
 
 
