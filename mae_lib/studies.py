@@ -142,12 +142,12 @@ class Study:
 def model(setting: Setting, if_stale: str = "show") -> MaskedAutoencoder:
     """The pretrained model of a setting, or its initial weights if ``views`` is 0."""
     if setting.views == 0:
-        return _network(setting).eval()
+        return network(setting).eval()
     run = PRETRAINING(setting, if_stale=if_stale).value
-    network = mae(**run["config"])
+    trained = mae(**run["config"])
     weights = own_names({name: tensor.float() for name, tensor in run["weights"].items()})
-    network.load_state_dict(network.state_dict() | weights)  # fixed positions are not kept
-    return network.eval()
+    trained.load_state_dict(trained.state_dict() | weights)  # fixed positions are not kept
+    return trained.eval()
 
 
 class Sweep(NamedTuple):
@@ -195,21 +195,22 @@ def records(result: runs.Result) -> list[EvalRecord]:
     return from_value(result.value)
 
 
-def _network(setting: Setting) -> MaskedAutoencoder:
+def network(setting: Setting) -> MaskedAutoencoder:
+    """The model of a setting with its initial weights."""
     mean, std = images(setting.dataset, "train", setting.train_images).standardisation()
     return mae(setting.preset, ratio=setting.ratio, unit=setting.unit, target=setting.target,
                size=SIZE, mean=mean, std=std, seed=setting.seed)
 
 
 def _pretrain(setting: Setting, if_stale: str) -> dict:
-    network = _network(setting)
+    started = network(setting)
     recipe = Recipe(views=setting.views, batch=setting.batch, lr=setting.lr)
     folder = runs.cache_folder() / "checkpoints" / PRETRAINING.key(setting).name
-    history = pretrain(network, images(setting.dataset, "train", setting.train_images), recipe,
+    history = pretrain(started, images(setting.dataset, "train", setting.train_images), recipe,
                        seed=setting.seed, device=_device(), checkpoint=folder)
-    weights = {name: tensor.half() for name, tensor in published_names(network).items()
+    weights = {name: tensor.half() for name, tensor in published_names(started).items()
                if not name.endswith("pos_embed")}
-    return {"weights": weights, "losses": history.losses, "config": network.config,
+    return {"weights": weights, "losses": history.losses, "config": started.config,
             "images_per_second": history.images_per_second}
 
 
@@ -221,10 +222,10 @@ def _reconstruct(setting: Setting, if_stale: str, test_images: int, shown: int) 
     from mae_lib.evaluation.reconstruction import reconstruct_unmasked
     from mae_lib.evaluation.scores import reconstruction_records
 
-    network, test = model(setting, if_stale), images(setting.dataset, "test", test_images)
-    found = reconstruction_records(network, test, setting=_without_seed(setting),
+    trained, test = model(setting, if_stale), images(setting.dataset, "test", test_images)
+    found = reconstruction_records(trained, test, setting=_without_seed(setting),
                                    seed=setting.seed, split="test")
-    read_outs = reconstruct_unmasked(network, test.batch(slice(shown))).pixels
+    read_outs = reconstruct_unmasked(trained, test.batch(slice(shown))).pixels
     return {**to_value(found), "originals": test.images[:shown],
             "read_outs": (read_outs * 255 + 0.5).byte().numpy()}
 

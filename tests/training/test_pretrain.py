@@ -1,3 +1,4 @@
+import contextlib
 import itertools
 import os
 import pty
@@ -244,14 +245,33 @@ def test_a_full_disk_stops_with_a_sentence(tmp_path, monkeypatch):
     assert (tmp_path / "step-000000050.json").exists()
 
 
-def test_the_bar_in_a_terminal_shows_loss_rate_and_time_left(monkeypatch):
+def in_a_terminal(write) -> str:
+    """What ``write(file)`` puts on a terminal 100 columns wide; read meanwhile, or it fills up."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 100))
+    shown = []
+
+    def read() -> None:
+        with contextlib.suppress(OSError):  # the other end was closed
+            while chunk := os.read(ours, 4096):
+                shown.append(chunk)
+
+    reader = threading.Thread(target=read)
+    reader.start()
     with open(theirs, "w") as terminal:
+        write(terminal)
+    reader.join()
+    os.close(ours)
+    return b"".join(shown).decode()
+
+
+def test_the_bar_in_a_terminal_shows_loss_rate_and_time_left(monkeypatch):
+    def run(terminal):
         monkeypatch.setattr(sys, "stderr", terminal)
         train(progress=True)
-    shown = os.read(ours, 100_000).decode()
-    os.close(ours)
+        monkeypatch.undo()
+
+    shown = in_a_terminal(run)
     assert "100%" in shown and "loss=" in shown and "img/s" in shown
     assert "<" in shown  # tqdm writes elapsed<left
 

@@ -30,4 +30,4 @@ def environment() -> dict[str, str]:
 
 def run_python(code: str, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-c", code, *arguments], env=environment(),
-                          capture_output=True, text=True, timeout=300)
+                          capture_output=True, text=True, timeout=900)

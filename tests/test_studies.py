@@ -1,0 +1,81 @@
+"""Studies at toy size: found the second time, the same numbers however many processes."""
+
+import numpy as np
+import pytest
+import torch
+
+from mae_lib import runs, store, studies
+from mae_lib.verify import verify
+
+COMMON = {"preset": "toy", "views": 320, "batch": 32, "lr": 1e-3, "train_images": 64}
+PLAIN = studies.Setting("menagerie", **COMMON)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def folders(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MAE_LIB_CACHE", str(folder / "cache"))
+        patch.setenv("MAE_LIB_PUBLISHED", str(folder / "published"))
+        yield folder
+
+
+def test_the_grid_holds_both_series_once():
+    found = studies.grid(["menagerie"], [0.5, 0.75], [8, 4], [0, 1], unit_ratio=0.75, **COMMON)
+    pairs = [(s.ratio, s.unit, s.seed) for s in found]
+    assert pairs == [(0.5, 4, 0), (0.5, 4, 1), (0.75, 4, 0), (0.75, 4, 1), (0.75, 8, 0),
+                     (0.75, 8, 1)]
+
+
+def test_an_unknown_data_set_is_refused():
+    with pytest.raises(ValueError, match="dataset must be one of menagerie, fashion_mnist"):
+        studies.Setting("imagenet")
+
+
+def test_controls_are_one_each():
+    settings = [PLAIN, studies.Setting("menagerie", ratio=0.5), studies.Setting("fashion_mnist")]
+    assert studies.one_each(settings) == [PLAIN, settings[2]]
+    assert [s.views for s in studies.untrained(settings)] == [0, 0]
+
+
+def test_a_model_is_the_published_rounding_of_what_was_trained():
+    weights = studies.PRETRAINING(PLAIN).value["weights"]
+    assert {w.dtype for w in weights.values()} == {torch.float16}
+    state = studies.model(PLAIN).state_dict()
+    name = "encoder.blocks.0.attn.qkv.weight"
+    assert torch.equal(state[name], weights["blocks.0.attn.qkv.weight"].float())
+    assert not torch.equal(state[name], studies.network(PLAIN).state_dict()[name])
+
+
+def test_one_and_two_processes_give_equal_numbers(tmp_path, monkeypatch):
+    settings = [studies.untrained([PLAIN])[0], PLAIN]
+    found = studies.sweep(studies.RECONSTRUCTION, settings, workers=2, test_images=16, shown=2)
+    monkeypatch.setenv("MAE_LIB_CACHE", str(tmp_path))
+    again = studies.sweep(studies.RECONSTRUCTION, settings, workers=1, test_images=16, shown=2)
+    assert found.frame.value.tolist() == again.frame.value.tolist()
+    assert np.array_equal(found.results[1].value["read_outs"], again.results[1].value["read_outs"])
+
+
+def test_a_second_sweep_computes_nothing():
+    first = studies.sweep(studies.RECONSTRUCTION, [PLAIN], test_images=16, shown=2)
+    stamp = first.results[0].provenance["created"]
+    again = studies.sweep(studies.RECONSTRUCTION, [PLAIN], test_images=16, shown=2)
+    assert again.results[0].where == "cache" and again.results[0].provenance["created"] == stamp
+    assert again.stale == [] and {r.n for r in again.records} == {16}
+
+
+def test_verify_passes_what_was_published_and_fails_what_was_altered(folders):
+    studies.RECONSTRUCTION(PLAIN, test_images=16, shown=2)
+    studies.FLOORS(PLAIN, test_images=16)
+    runs.publish(["pretraining", "reconstruction", "floors"])
+    lines: list[str] = []
+    assert verify(report=lines.append), lines
+    assert len(lines) == 4  # checksums, losses, read-out, floors
+
+    path = runs.published_folder() / studies.PRETRAINING.key(PLAIN).name
+    record, arrays, tensors = store.read(path)
+    arrays["losses"][3] *= 1.01
+    record.pop("sha256")
+    store.write(path, record, arrays, tensors)
+    assert not verify(report=lines.append)
+    assert any(line.startswith("FAILED pretraining/") for line in lines)
