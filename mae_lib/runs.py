@@ -60,7 +60,7 @@ class Key:
 
     @property
     def identity(self) -> dict:
-        return {"kind": self.kind, "settings": self.settings, "seed": self.seed}
+        return _plain({"kind": self.kind, "settings": self.settings, "seed": self.seed})
 
     @property
     def name(self) -> str:
@@ -113,6 +113,7 @@ def find_or_compute(key: Key, compute: Callable[[], dict], *,
     if found := find(key, if_stale=if_stale, notes=notes):
         return found
     with store.lock(cache_folder() / key.name):
+        notes.clear()  # looked at again below, when nobody is writing
         if found := find(key, if_stale=if_stale, notes=notes):
             return found
         return _compute(key, compute, notes)
@@ -131,10 +132,14 @@ def publish(kinds: Iterable[str] | None = None) -> list[Path]:
     """Copy results of the cache (of these kinds, or all) into the published folder.
 
     Raises:
-        ValueError: the published folder would exceed 60 MB; nothing is copied.
+        ValueError: the published folder would exceed 60 MB, or a result is damaged; nothing is
+            copied.
     """
+    wanted = None if kinds is None else set(kinds)
     records = [r for r in sorted(cache_folder().glob("*/*.json"))
-               if kinds is None or r.parent.name in set(kinds)]
+               if wanted is None or r.parent.name in wanted]
+    for record in records:
+        store.read(record)
     chosen = [file for record in records for file in store.files(record)]
     kept = [f for f in published_folder().rglob("*") if f.is_file()]
     names = {f.relative_to(cache_folder()) for f in chosen}
@@ -152,7 +157,7 @@ def publish(kinds: Iterable[str] | None = None) -> list[Path]:
 
 def files_read() -> list[str]:
     """Published files that this process has read, relative to the checkout."""
-    return sorted(str(path.relative_to(ROOT)) for path in _read if path.is_relative_to(ROOT))
+    return sorted(path.relative_to(ROOT).as_posix() for path in _read if path.is_relative_to(ROOT))
 
 
 def published_folder() -> Path:
@@ -171,6 +176,7 @@ def canonical(value) -> str:
 
 
 def _compute(key: Key, compute: Callable[[], dict], notes: list[str]) -> Result:
+    notes = [f"{note}; computed again" for note in notes]
     freshness, start = key.freshness(), time.perf_counter()
     value = compute()
     provenance = {**key.identity, "freshness": freshness, "hardware": hardware(),
@@ -191,13 +197,16 @@ def _load(key: Key, where: str, notes: list[str]) -> Result | None:
     try:
         stored = store.read(path)
     except store.Damaged as error:
-        notes.append(f"{error}; computed again")
+        notes.append(str(error))
         return None
     if stored is None:
         return None
     record, arrays, tensors = stored
+    if canonical({name: record.get(name) for name in key.identity}) != canonical(key.identity):
+        notes.append(f"{path}.json is another result under this name")
+        return None
     if where == "published":
-        _read.update(store.files(path))
+        _read.update(file.resolve() for file in store.files(path))
     value = _join(record.pop("value"), arrays, tensors)
     return Result(value, record, where, _reasons(record["freshness"], key.freshness()), notes)
 

@@ -10,7 +10,9 @@ import contextlib
 import hashlib
 import json
 import os
+import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,29 +27,35 @@ class Damaged(ValueError):
 def write(path: Path, record: dict, arrays: dict[str, np.ndarray], tensors: dict) -> None:
     """Write ``<path>.json`` and, where there is anything to keep, its siblings.
 
+    Everything is written under temporary names first and moved at the end, the record last: until
+    then an older result stays readable, and after a kill the record and its siblings do not match.
+
     Raises:
         OSError: disk full or folder not writable, as one sentence; no partial file is left and an
             older result stays readable.
+        ValueError: arrays of objects, or a number that JSON cannot hold (NaN).
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sums = {}
-    if arrays:
-        sums["arrays"] = _replace(path.with_suffix(".npz"), lambda file: _save_npz(file, arrays))
-    if tensors:
-        from safetensors.torch import save_file
-
-        kept = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        sums["tensors"] = _replace(path.with_suffix(".safetensors"), lambda f: save_file(kept, f))
-    record = {**record, "sha256": sums}
-    text = json.dumps({**record, "checksum": _checksum(record)}, indent=1, allow_nan=False)
-    _replace(path.with_suffix(".json"), lambda file: file.write_text(text + "\n"))
+    fills = {"arrays": partial(_save_npz, arrays=arrays)} if arrays else {}
+    fills |= {"tensors": partial(_save_tensors, tensors=tensors)} if tensors else {}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_parts(path)  # of a process that was killed
+        sums = {kind: _fill(_part(path, SUFFIXES[kind]), fill) for kind, fill in fills.items()}
+        _fill(_part(path, ".json"), partial(_save_record, record={**record, "sha256": sums}))
+        for suffix in (*(SUFFIXES[kind] for kind in sums), ".json"):
+            os.replace(_part(path, suffix), path.with_suffix(suffix))
+    except OSError as error:
+        hint = "free some space or set MAE_LIB_CACHE to another disk"
+        raise OSError(f"{path} could not be written ({error}); {hint}") from error
+    finally:
+        _remove_parts(path)
 
 
 def read(path: Path) -> tuple[dict, dict[str, np.ndarray], dict] | None:
     """The record, arrays and tensors of ``<path>.json``; None if there is no such file.
 
     Raises:
-        Damaged: the record or a sibling is cut short, edited or missing.
+        Damaged: the record or a sibling is cut short, edited, missing or holds Python objects.
     """
     file = path.with_suffix(".json")
     if not file.exists():
@@ -55,7 +63,10 @@ def read(path: Path) -> tuple[dict, dict[str, np.ndarray], dict] | None:
     record = _read_record(file)
     for kind, expected in record["sha256"].items():
         _check_sibling(path.with_suffix(SUFFIXES[kind]), expected)
-    return record, _load_npz(path, record), _load_tensors(path, record)
+    try:
+        return record, _load_npz(path, record), _load_tensors(path, record)
+    except (AttributeError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise Damaged(f"{file} is damaged: a sibling holds no plain arrays ({error})") from error
 
 
 def files(path: Path) -> list[Path]:
@@ -66,15 +77,18 @@ def files(path: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def lock(path: Path) -> Iterator[None]:
-    """Hold the lock of a result; another process waits until it is given back."""
-    try:
-        import fcntl
-    except ImportError:  # no such locks on Windows: two processes may then compute the same thing
-        yield
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_suffix(".lock"), "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    """Hold the lock of a result; another process waits until it is given back.
+
+    Where there are no locks (Windows, some network disks) or the folder cannot be written to, two
+    processes may compute the same thing.
+    """
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = held.enter_context(open(path.with_suffix(".lock"), "w"))
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield  # the lock goes with the file, also when the process is killed
 
 
@@ -107,9 +121,27 @@ def _checksum(record: dict) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _save_record(file: Path, record: dict) -> None:
+    text = json.dumps({**record, "checksum": _checksum(record)}, indent=1, allow_nan=False)
+    file.write_text(text + "\n")
+
+
 def _save_npz(file: Path, arrays: dict[str, np.ndarray]) -> None:
-    with open(file, "wb") as out:  # given a name, numpy would append .npz to it
-        np.savez_compressed(out, allow_pickle=False, **arrays)
+    """What numpy.savez_compressed writes, but for any name, and never with pickled objects."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as out:
+                np.lib.format.write_array(out, array, allow_pickle=False)
+
+
+def _save_tensors(file: Path, tensors: dict) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, file)
+    except SafetensorError as error:  # when the disk is full
+        raise OSError(str(error)) from error
 
 
 def _load_npz(path: Path, record: dict) -> dict[str, np.ndarray]:
@@ -127,18 +159,18 @@ def _load_tensors(path: Path, record: dict) -> dict:
     return load_file(path.with_suffix(".safetensors"))
 
 
-def _replace(path: Path, fill: Callable[[Path], object]) -> str:
-    """Fill a temporary file in the same folder, move it to ``path``; returns its SHA-256."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        fill(temporary)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        digest = sha256(temporary)
-        os.replace(temporary, path)
-        return digest
-    except OSError as error:
-        hint = "free some space or set MAE_LIB_CACHE to another disk"
-        raise OSError(error.errno, f"{path} could not be written ({error}); {hint}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+def _fill(file: Path, fill: Callable[[Path], object]) -> str:
+    """Let ``fill`` write a file, see it safely on the disk; returns its SHA-256."""
+    fill(file)
+    with open(file, "rb") as written:
+        os.fsync(written.fileno())
+    return sha256(file)
+
+
+def _part(path: Path, suffix: str) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.part{suffix}")
+
+
+def _remove_parts(path: Path) -> None:
+    for part in path.parent.glob(f".{path.name}.*.part*"):
+        part.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Results on disk are whole or noticed; nothing is unpickled."""
+"""Results on disk: whole or not at all, and nothing is ever unpickled."""
 
 import errno
 import json
@@ -11,95 +11,207 @@ import sys
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from mae_lib import store
 
-ARRAYS = {"x": np.arange(5.0), "items/0": np.array([1, 2])}
-TENSORS = {"w/a": torch.ones(3, dtype=torch.float16)}
+ARRAYS = {"file": np.arange(6.0).reshape(2, 3), "items/0": np.array([True, False])}
+TENSORS = {"weights/w": torch.arange(4).half(), "b": torch.tensor(2.5)}
 
 
 @pytest.fixture
 def path(tmp_path):
-    store.write(tmp_path / "kind" / "id", {"value": {"a": 1}}, ARRAYS, TENSORS)
-    return tmp_path / "kind" / "id"
+    """A result that is whole."""
+    path = tmp_path / "kind" / "0123456789abcdef"
+    store.write(path, {"seed": 1, "text": "é"}, ARRAYS, TENSORS)
+    return path
 
 
-def test_what_was_written_is_read(path):
+def same_as_written(path) -> bool:
     record, arrays, tensors = store.read(path)
-    assert record["value"] == {"a": 1}
-    assert all((arrays[k] == v).all() for k, v in ARRAYS.items()) and arrays.keys() == ARRAYS.keys()
-    assert (tensors["w/a"] == 1).all() and tensors["w/a"].dtype == torch.float16
+    return (record["seed"] == 1 and arrays.keys() == ARRAYS.keys()
+            and all(np.array_equal(arrays[k], ARRAYS[k]) for k in ARRAYS)
+            and all(torch.equal(tensors[k], TENSORS[k]) for k in TENSORS))
 
 
-def test_a_missing_result_is_none(tmp_path):
-    assert store.read(tmp_path / "none") is None
+def leftovers(path) -> list:
+    return [file.name for file in path.parent.iterdir() if ".part" in file.name]
+
+
+def test_what_is_written_is_read_again(path):
+    assert same_as_written(path) and leftovers(path) == []
+    assert [f.suffix for f in store.files(path)] == [".json", ".npz", ".safetensors"]
+    assert store.read(path.with_name("absent")) is None
+
+
+def test_numpy_itself_reads_the_arrays(path):
+    with np.load(path.with_suffix(".npz")) as archive:
+        assert np.array_equal(archive["items/0"], ARRAYS["items/0"])
+
+
+def test_a_record_alone_has_no_siblings(tmp_path):
+    store.write(tmp_path / "a", {"value": 1}, {}, {})
+    assert store.files(tmp_path / "a") == [tmp_path / "a.json"]
+    assert store.read(tmp_path / "a")[1:] == ({}, {})
 
 
 @pytest.mark.parametrize("suffix", [".json", ".npz", ".safetensors"])
-def test_a_truncated_file_is_noticed(path, suffix):
+@pytest.mark.parametrize("damage", ["truncated", "empty", "edited", "appended"])
+def test_damage_is_noticed_and_the_file_named(path, suffix, damage):
     file = path.with_suffix(suffix)
-    file.write_bytes(file.read_bytes()[:-20])
-    with pytest.raises(store.Damaged, match=suffix):
+    content = file.read_bytes()
+    middle = content.replace(b'"seed": 1', b'"seed": 2') if suffix == ".json" else (
+        content[:40] + bytes([content[40] ^ 1]) + content[41:])
+    file.write_bytes({"truncated": content[:-9], "empty": b"", "edited": middle,
+                      "appended": content + b"x"}[damage])
+    with pytest.raises(store.Damaged, match=f"{file.name} is damaged"):
         store.read(path)
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
-def test_a_missing_sibling_is_noticed(path, suffix):
+def test_a_missing_sibling_is_named(path, suffix):
     path.with_suffix(suffix).unlink()
-    with pytest.raises(store.Damaged, match="missing"):
+    with pytest.raises(store.Damaged, match=f"{path.name}{suffix} is missing"):
         store.read(path)
 
 
-def test_an_edited_number_is_noticed(path):
-    file = path.with_suffix(".json")
-    file.write_text(file.read_text().replace('"a": 1', '"a": 2'))
-    with pytest.raises(store.Damaged, match="checksum"):
-        store.read(path)
+@pytest.mark.parametrize("text", ["[]", '"text"', "{}", '{"checksum": 1}', "null", "\xff",
+                                  '{"checksum": "", "sha256": []}'])
+def test_json_that_is_no_record_is_damaged(tmp_path, text):
+    (tmp_path / "a.json").write_text(text, encoding="latin-1")
+    with pytest.raises(store.Damaged, match="is damaged"):
+        store.read(tmp_path / "a")
 
 
-def test_a_pickle_with_the_right_checksum_is_refused_and_not_run(path, tmp_path):
-    class Evil:
-        def __reduce__(self):
-            return os.mkdir, (str(tmp_path / "ran"),)
+class Trap:
+    """Unpickling this makes a file."""
 
-    with open(path.with_suffix(".npz"), "wb") as file:
-        np.savez(file, x=np.array([Evil()], dtype=object))
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize("disguise", ["pickle", "npz of objects", "npy of objects"])
+def test_nothing_is_unpickled_though_the_checksums_are_right(path, tmp_path, disguise):
+    file, trap = path.with_suffix(".npz"), np.array([Trap(tmp_path / "sprung")], object)
+    with open(file, "wb") as out:
+        if disguise == "pickle":
+            pickle.dump(trap, out)
+        elif disguise == "npz of objects":
+            np.savez(out, a=trap)
+        else:
+            np.save(out, trap)
     record = json.loads(path.with_suffix(".json").read_text())
-    record.pop("checksum")
-    record["sha256"]["arrays"] = store.sha256(path.with_suffix(".npz"))
-    record["checksum"] = store._checksum(record)
-    path.with_suffix(".json").write_text(json.dumps(record))
-    with pytest.raises(ValueError, match="[Oo]bject arrays"):
+    del record["checksum"]
+    record["sha256"]["arrays"] = store.sha256(file)
+    store._save_record(path.with_suffix(".json"), record)
+    with pytest.raises(store.Damaged, match="holds no plain arrays"):
         store.read(path)
-    assert not (tmp_path / "ran").exists()
-    assert pickle  # the attack needs no import of ours
+    assert not (tmp_path / "sprung").exists()
 
 
-def test_a_full_disk_gives_a_sentence_and_leaves_the_older_result(path, monkeypatch):
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="could not be written.*No space.*MAE_LIB_CACHE"):
-        store.write(path, {"value": {"a": 3}}, ARRAYS, {})
-    assert store.read(path)[0]["value"] == {"a": 1}
-    assert not list(path.parent.glob(".*part"))
+def test_objects_and_nan_are_not_written_and_leave_the_older_result(path):
+    with pytest.raises(ValueError, match="Object arrays cannot be saved"):
+        store.write(path, {}, {"a": np.array([{}], object)}, {})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        store.write(path, {"value": float("nan")}, {"file": np.ones(3)}, {})
+    assert same_as_written(path) and leftovers(path) == []
 
 
-def test_a_kill_before_the_last_rename_leaves_the_older_result(path):
-    code = f"""
-import os, signal, sys
-import numpy as np
+def no_space(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def no_space_for_tensors(*_, **__):
+    raise SafetensorError("I/O error: No space left on device")
+
+
+@pytest.mark.parametrize("where, name, failure", [
+    ("os", "replace", no_space), ("os", "fsync", no_space),
+    ("numpy.lib.format", "write_array", no_space),
+    ("pathlib.Path", "write_text", no_space), ("pathlib.Path", "mkdir", no_space),
+    ("safetensors.torch", "save_file", no_space_for_tensors)])
+def test_a_full_disk_is_one_sentence_and_leaves_the_older_result(path, monkeypatch, where, name,
+                                                                failure):
+    with monkeypatch.context() as full:
+        full.setattr(f"{where}.{name}", failure)
+        with pytest.raises(OSError, match=r"could not be written .*No space left.*MAE_LIB_CACHE"):
+            store.write(path, {"seed": 2}, {"file": np.ones(3)}, {"b": torch.ones(2)})
+    assert leftovers(path) == []
+    assert same_as_written(path)
+
+
+LIMITED = """
+import resource, sys
 from pathlib import Path
+import numpy as np
 from mae_lib import store
-rename = os.replace
-def dying(source, target):
-    if str(target).endswith(".json"):
-        os.kill(os.getpid(), signal.SIGKILL)
-    rename(source, target)
-os.replace = dying
-store.write(Path({str(path)!r}), {{"value": {{"a": 9}}}}, {{}}, {{}})
+arrays, tensors = {"a": np.random.default_rng(0).random(10_000)}, {}
+if sys.argv[2] == "tensors":
+    import torch
+    arrays, tensors = {}, {"a": torch.rand(10_000)}
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    store.write(Path(sys.argv[1]), {"seed": 2}, arrays, tensors)
+except OSError as error:
+    print(error)
 """
-    done = subprocess.run([sys.executable, "-c", code], check=False)
-    assert done.returncode == -signal.SIGKILL
-    assert store.read(path)[0]["value"] == {"a": 1}
+
+
+def python(code: str, *arguments) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], timeout=120,
+                          capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("kind", ["arrays", "tensors"])
+def test_a_real_limit_on_the_size_of_files_is_survived(path, kind):
+    pytest.importorskip("resource")
+    ended = python(LIMITED, path, kind)
+    assert ended.returncode == 0 and "could not be written" in ended.stdout, ended.stderr
+    assert same_as_written(path) and leftovers(path) == []
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from mae_lib import store
+calls, module, name = 0, *sys.argv[2].split(".")
+def deadly(*arguments, plain=getattr({"os": os, "store": store}[module], name)):
+    global calls
+    calls += 1
+    if calls == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return plain(*arguments)
+setattr({"os": os, "store": store}[module], name, deadly)
+store.write(Path(sys.argv[1]), {"seed": 2}, {"a": np.ones(3)}, {})
+"""
+
+
+@pytest.mark.parametrize("moment", ["os.fsync 1", "os.fsync 2", "os.replace 1", "os.replace 2",
+                                    "store.sha256 1"])
+@pytest.mark.parametrize("older", [False, True])
+def test_a_kill_at_any_moment_leaves_no_half_result(tmp_path, moment, older):
+    path = tmp_path / "result"
+    if older:
+        store.write(path, {"seed": 1}, {"a": np.zeros(3)}, {})
+    assert python(KILLED, path, *moment.split()).returncode == -signal.SIGKILL
+    if older and moment == "os.replace 2":  # between the two moves
+        with pytest.raises(store.Damaged):
+            store.read(path)
+    elif older:
+        assert store.read(path)[0]["seed"] == 1
+    else:
+        assert store.read(path) is None
+    store.write(path, {"seed": 3}, {}, {})
+    assert store.read(path)[0]["seed"] == 3 and leftovers(path) == []
+
+
+def test_a_folder_that_cannot_be_written_to_is_no_reason_not_to_compute(tmp_path):
+    (tmp_path / "file").write_text("")
+    with store.lock(tmp_path / "file" / "kind" / "result"):
+        pass
+    with pytest.raises(OSError, match="could not be written"):
+        store.write(tmp_path / "file" / "kind" / "result", {}, {}, {})

@@ -11,6 +11,7 @@ import hashlib
 import os
 import subprocess
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -87,7 +88,8 @@ def _contents() -> dict[str, bytes]:
     for name, source in _sources():
         try:
             return _read_folder(source())
-        except (OSError, ValueError, RuntimeError, subprocess.SubprocessError) as error:
+        except (ImportError, OSError, ValueError, RuntimeError,
+                subprocess.SubprocessError) as error:
             tried.append(f"{name} ({_first_line(error)})")
     raise MissingDataset(
         f"Fashion-MNIST was not found; install it with 'apt-get install {DEBIAN_PACKAGE}', or put "
@@ -107,8 +109,7 @@ def _fetch_debian_package() -> Path:
     """Fetch and unpack the Debian package as an ordinary user; keep its files in our cache."""
     with tempfile.TemporaryDirectory() as folder:
         _run(["apt-get", "download", DEBIAN_PACKAGE], folder)
-        package = next(Path(folder).glob("*.deb"))
-        _run(["dpkg-deb", "-x", str(package), "unpacked"], folder)
+        _run(["dpkg-deb", "-x", *map(str, Path(folder).glob("*.deb")), "unpacked"], folder)
         return _keep(Path(folder, "unpacked") / DEBIAN_FOLDER.relative_to("/"))
 
 
@@ -138,8 +139,8 @@ def _read_folder(folder: Path) -> dict[str, bytes]:
 def _unpacked(file: Path, digest: str) -> bytes:
     try:
         content = gzip.decompress(file.read_bytes())
-    except EOFError as error:
-        raise ValueError(f"{file} is cut short") from error
+    except (EOFError, zlib.error) as error:
+        raise ValueError(f"{file} is cut short or damaged ({error})") from error
     if hashlib.sha256(content).hexdigest() != digest:
         raise ValueError(f"{file} does not hold what it should: its checksum differs")
     return content
@@ -151,12 +152,11 @@ def parse_idx(content: bytes, name: str) -> np.ndarray:
     Raises:
         ValueError: another type, or a length that does not fit the header.
     """
-    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
+    start = 4 + 4 * content[3] if len(content) > 3 else 4
+    if content[:3] != b"\x00\x00\x08" or len(content) < start:
         raise ValueError(f"{name} must be an idx file of unsigned bytes, got {content[:4]!r}")
-    dims = content[3]
-    shape = np.frombuffer(content, ">u4", dims, 4).astype(int) if len(content) >= 4 + 4 * dims \
-        else np.array([-1])
-    data = content[4 + 4 * dims:]
+    shape = np.frombuffer(content[4:start], ">u4").astype(int)
+    data = content[start:]
     if len(data) != shape.prod():
         raise ValueError(f"{name} must hold {shape.tolist()} bytes, got {len(data)}")
     return np.frombuffer(data, np.uint8).reshape(shape)

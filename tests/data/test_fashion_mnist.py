@@ -1,123 +1,255 @@
-"""Fashion-MNIST: four ways to get it, checksums always."""
+"""Fashion-MNIST: four ways to get it, checked, padded and never stretched."""
 
 import gzip
 import hashlib
 import os
 import struct
+import subprocess
 
 import numpy as np
 import pytest
 
-from mae_lib.data import fashion_mnist as module
-from mae_lib.data.fashion_mnist import MissingDataset, fashion_mnist, parse_idx
+from mae_lib.data import fashion_mnist as fm
+
+COUNTS = {"train": 30, "t10k": 12}
 
 
 def idx(array: np.ndarray) -> bytes:
-    head = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
-    return head + array.astype(np.uint8).tobytes()
+    return (bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+            + array.tobytes())
+
+
+def tiny_contents() -> dict[str, bytes]:
+    """Files of a few images in the official format; no pixel is black, so that padding shows."""
+    rng, contents = np.random.default_rng(0), {}
+    for part, count in COUNTS.items():
+        pixels = rng.integers(1, 256, (count, 28, 28), dtype=np.uint8)
+        contents[f"{part}-images-idx3-ubyte"] = idx(pixels)
+        contents[f"{part}-labels-idx1-ubyte"] = idx(np.arange(count, dtype=np.uint8) % 10)
+    return contents
+
+
+def put(folder, contents: dict[str, bytes]):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+    return folder
+
+
+def forget() -> None:
+    fm._contents.cache_clear()
+    fm._arrays.cache_clear()
 
 
 @pytest.fixture
-def tiny(tmp_path, monkeypatch):
-    """Four tiny files in a folder of their own, and no other source."""
-    rng = np.random.default_rng(0)
-    contents = {}
-    for part, count in (("train", 12), ("t10k", 4)):
-        contents[f"{part}-images-idx3-ubyte"] = idx(rng.integers(1, 256, (count, 28, 28)))
-        contents[f"{part}-labels-idx1-ubyte"] = idx(np.arange(count) % 10)
-    good = tmp_path / "good"
-    good.mkdir()
-    for name, content in contents.items():
-        (good / f"{name}.gz").write_bytes(gzip.compress(content))
+def contents(tmp_path, monkeypatch):
+    """Tiny files take the place of the real ones; no source has them yet."""
+    contents = tiny_contents()
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    monkeypatch.setattr(module, "CONTENTS", sums)
-    monkeypatch.setattr(module, "SPLITS", {"train": ("train", 0, 8), "val": ("train", 8, 12),
-                                           "test": ("t10k", 0, 4)})
+    monkeypatch.setattr(fm, "CONTENTS", sums)
+    monkeypatch.setattr(fm, "SPLITS", {"train": ("train", 0, 25), "val": ("train", 25, 30),
+                                       "test": ("t10k", 0, 12)})
+    monkeypatch.setattr(fm, "DEBIAN_FOLDER", tmp_path / "debian")
     monkeypatch.setenv("MAE_LIB_DATA", str(tmp_path / "cache"))
+    monkeypatch.setattr(fm, "_fetch_debian_package", unreachable("no mirror"))
+    monkeypatch.setattr(fm, "_fetch_with_torchvision", unreachable("no network"))
     forget()
-    yield good
+    yield contents
     forget()
 
 
-def forget():
-    module._contents.cache_clear()
-    module._arrays.cache_clear()
+def unreachable(why: str):
+    def fetch():
+        raise OSError(why)
+    return fetch
 
 
-def sources(monkeypatch, *folders):
-    named = [(f"source {i}", lambda folder=folder: folder) for i, folder in enumerate(folders)]
-    monkeypatch.setattr(module, "_sources", lambda: iter(named))
+@pytest.fixture
+def cached(contents, tmp_path):
+    put(tmp_path / "cache" / "fashion-mnist", contents)
+    return contents
 
 
-def test_images_are_padded_not_stretched_and_grey(tiny, monkeypatch):
-    sources(monkeypatch, tiny)
-    found = fashion_mnist("train")
-    assert found.images.shape == (8, 3, 32, 32)
-    frame = np.ones((32, 32), bool)
-    frame[2:30, 2:30] = False
-    assert (found.images[:, :, frame] == 0).all() and (found.images[:, :, ~frame] > 0).all()
-    assert (found.images == found.images[:, :1]).all()
+# Where it comes from
 
+def test_sources_are_tried_from_the_nearest_to_the_farthest(contents, tmp_path, monkeypatch):
+    tried = []
 
-def test_train_and_validation_images_are_the_official_file_in_two(tiny, monkeypatch):
-    sources(monkeypatch, tiny)
-    both = np.concatenate([fashion_mnist(s).images[:, 0, 2:30, 2:30] for s in ("train", "val")])
-    raw = gzip.decompress((tiny / "train-images-idx3-ubyte.gz").read_bytes())
-    assert np.array_equal(both, parse_idx(raw, "x"))
-
-
-@pytest.mark.parametrize("harm", ["truncated", "another file", "missing"])
-def test_a_source_that_is_not_whole_is_passed_over(tiny, tmp_path, monkeypatch, harm):
-    bad = tmp_path / "bad"
-    bad.mkdir()
-    for file in tiny.iterdir():
-        (bad / file.name).write_bytes(file.read_bytes())
-    victim = bad / "t10k-images-idx3-ubyte.gz"
-    if harm == "missing":
-        victim.unlink()
-    else:
-        content = victim.read_bytes()
-        victim.write_bytes(content[:-30] if harm == "truncated" else gzip.compress(b"else"))
-    sources(monkeypatch, bad, tiny)
-    assert len(fashion_mnist("test")) == 4
-
-
-def test_when_nothing_works_one_message_names_the_ways(tmp_path, tiny, monkeypatch):
-    sources(monkeypatch, tmp_path / "none", tmp_path / "nothing")
-    with pytest.raises(MissingDataset, match="apt-get install.*put the four files.*Tried: source 0"):
-        fashion_mnist()
-
-
-def test_the_debian_package_comes_before_a_download():
-    names = [name for name, _ in module._sources()]
+    def source(name, folder):
+        return name, lambda: tried.append(name) or folder
+    good = put(tmp_path / "good", contents)
+    names = [name for name, _ in fm._sources()]
     assert names == ["our cache", "the Debian package's folder", "apt-get download",
                      "torchvision's download"]
+    monkeypatch.setattr(fm, "_sources", lambda: iter(
+        [source(names[0], tmp_path / "none"), source(names[1], good), source(names[2], good)]))
+    fm.fashion_mnist("test")
+    assert tried == names[:2]
 
 
-@pytest.mark.parametrize(("split", "n", "message"), [
-    ("dev", None, "split must be one of train, val, test, got 'dev'"),
-    ("val", 5, r"n must lie in 1\.\.4"),
-    ("val", 0, r"n must lie in 1\.\.4"),
-])
-def test_a_split_or_number_that_is_not_there_is_refused(tiny, monkeypatch, split, n, message):
-    sources(monkeypatch, tiny)
+def test_our_cache_is_read_first(cached, tmp_path):
+    assert len(fm.fashion_mnist("train")) == 25
+    assert not (tmp_path / "debian").exists()
+
+
+def break_file(file, how: str) -> None:
+    content = file.read_bytes()
+    if how == "missing":
+        return file.unlink()
+    file.write_bytes({"truncated": content[:-20], "half": content[:len(content) // 2], "empty": b"",
+                      "no gzip": b"text" + content, "flipped": content[:30] + b"\xff\xff\xff\xff"
+                      + content[34:], "another": gzip.compress(b"other")}[how])
+
+
+@pytest.mark.parametrize("how", ["missing", "truncated", "half", "empty", "no gzip", "flipped",
+                                 "another"])
+@pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
+def test_a_damaged_file_makes_the_next_source_be_tried(cached, tmp_path, how, name):
+    expected = fm.fashion_mnist("train").images.copy()
+    forget()
+    put(fm.DEBIAN_FOLDER, cached)
+    break_file(tmp_path / "cache" / "fashion-mnist" / f"{name}.gz", how)
+    assert np.array_equal(fm.fashion_mnist("train").images, expected)
+
+
+def test_when_nothing_works_every_way_and_its_failure_is_named(contents, tmp_path):
+    put(tmp_path / "cache" / "fashion-mnist", contents)
+    break_file(tmp_path / "cache" / "fashion-mnist" / "train-images-idx3-ubyte.gz", "another")
+    with pytest.raises(fm.MissingDataset) as missing:
+        fm.fashion_mnist("train")
+    text = str(missing.value)
+    for words in ("apt-get install dataset-fashion-mnist", "train-images-idx3-ubyte.gz",
+                  str(tmp_path / "cache"), "our cache (", "its checksum differs",
+                  "the Debian package's folder (", "apt-get download (no mirror)",
+                  "torchvision's download (no network)"):
+        assert words in text
+    assert "\n" not in text
+
+
+def test_a_failure_is_not_remembered(contents, tmp_path):
+    with pytest.raises(fm.MissingDataset):
+        fm.fashion_mnist("train")
+    put(tmp_path / "cache" / "fashion-mnist", contents)
+    assert len(fm.fashion_mnist("train")) == 25
+
+
+@pytest.mark.parametrize("error, words", [
+    (ModuleNotFoundError("No module named 'torchvision'"), "No module named 'torchvision'"),
+    (subprocess.CalledProcessError(100, "apt-get", stderr=b"E: Unable to locate\nmore"),
+     "E: Unable to locate)"),
+    (subprocess.TimeoutExpired("apt-get", 300), "timed out"),
+    (RuntimeError("Error downloading"), "Error downloading")])
+def test_a_source_that_fails_in_its_own_way_is_no_crash(contents, monkeypatch, error, words):
+    def fails():
+        raise error
+    monkeypatch.setattr(fm, "_fetch_with_torchvision", fails)
+    with pytest.raises(fm.MissingDataset, match="torchvision's download") as missing:
+        fm.fashion_mnist("test")
+    assert words in str(missing.value)
+
+
+def test_a_package_is_unpacked_checked_and_kept(contents, tmp_path, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(fm, "CONTENTS", {n: hashlib.sha256(c).hexdigest()
+                                         for n, c in contents.items()})
+    monkeypatch.setenv("MAE_LIB_DATA", str(tmp_path / "cache"))
+    commands = []
+
+    def run(command, folder):
+        commands.append(command[0])
+        if command[0] == "apt-get":
+            open(os.path.join(folder, "x.deb"), "w").close()
+        else:
+            put(os.path.join(folder, "unpacked") / fm.DEBIAN_FOLDER.relative_to("/"), contents)
+    monkeypatch.setattr(fm, "_run", run)
+    kept = fm._fetch_debian_package()
+    assert commands == ["apt-get", "dpkg-deb"] and kept == tmp_path / "cache" / "fashion-mnist"
+    assert fm._read_folder(kept) == contents
+    assert sorted(f.name for f in kept.iterdir()) == sorted(f"{name}.gz" for name in contents)
+
+
+# The file format
+
+@pytest.mark.parametrize("shape", [(5,), (2, 3, 4), (0, 28, 28), ()])
+def test_an_idx_file_is_read_back(shape):
+    array = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    assert np.array_equal(fm.parse_idx(idx(np.asarray(array)), "a"), array)
+
+
+GOOD = idx(np.arange(6, dtype=np.uint8).reshape(2, 3))
+
+
+@pytest.mark.parametrize("content, message", [
+    (b"", "a must be an idx file of unsigned bytes, got b''"),
+    (GOOD[:3], "must be an idx file of unsigned bytes"),
+    (GOOD[:9], "must be an idx file of unsigned bytes"),
+    (b"\x00\x00\x0d" + GOOD[3:], "must be an idx file of unsigned bytes"),
+    (b"\x89PNG" + GOOD[4:], "must be an idx file of unsigned bytes"),
+    (GOOD[:-1], r"a must hold \[2, 3\] bytes, got 5"),
+    (GOOD + b"x", r"a must hold \[2, 3\] bytes, got 7")])
+def test_what_is_no_idx_file_is_refused(content, message):
     with pytest.raises(ValueError, match=message):
-        fashion_mnist(split, n)
+        fm.parse_idx(content, "a")
 
 
-@pytest.mark.parametrize("content", [b"", b"\0\0\x09\1", idx(np.zeros((2, 3)))[:-1], b"\0\0\x08\3"])
-def test_a_file_that_is_no_idx_file_is_refused(content):
-    with pytest.raises(ValueError, match="name must"):
-        parse_idx(content, "name")
+# Splits and images
+
+def test_validation_is_the_end_of_the_training_file_and_in_nothing_else(cached):
+    sets = {split: fm.fashion_mnist(split) for split in ("train", "val", "test")}
+    assert {split: len(s) for split, s in sets.items()} == {"train": 25, "val": 5, "test": 12}
+    seen = [image.tobytes() for s in sets.values() for image in s.images]
+    assert len(set(seen)) == sum(COUNTS.values())
+    assert len({s.fingerprint for s in sets.values()}) == 3
 
 
-def test_the_real_set_has_seventy_thousand_images_in_ten_equal_classes():
+def test_images_are_padded_not_stretched_and_grey(cached):
+    images = fm.fashion_mnist("test").images
+    official = fm.parse_idx(cached["t10k-images-idx3-ubyte"], "images")
+    assert images.shape == (12, 3, 32, 32) and images.dtype == np.uint8
+    assert np.array_equal(images[:, 0, 2:30, 2:30], official)
+    inside = np.zeros((32, 32), bool)
+    inside[2:30, 2:30] = True
+    assert (images[..., ~inside] == 0).all() and (images[..., inside] > 0).all()
+    assert (images == images[:, :1]).all()
+
+
+def test_the_first_images_of_a_split_are_the_same_whatever_their_number(cached):
+    few, all_of_them = fm.fashion_mnist("val", 3), fm.fashion_mnist("val")
+    assert np.array_equal(few.images, all_of_them.images[:3])
+    assert few.labels.tolist() == [5, 6, 7] and few.labels.dtype == np.int64
+    assert few.fingerprint != all_of_them.fingerprint
+    assert few.fingerprint == fm.fingerprint_of("val", 3) and few.name == "fashion_mnist val"
+
+
+def test_what_the_files_hold_enters_the_fingerprint(cached, monkeypatch):
+    before = fm.fingerprint_of("test", 2)
+    changed = dict(fm.CONTENTS, **{"t10k-images-idx3-ubyte": "0" * 64})
+    monkeypatch.setattr(fm, "CONTENTS", changed)
+    assert fm.fingerprint_of("test", 2) != before
+
+
+@pytest.mark.parametrize("n", [0, -1, 6])
+def test_a_number_out_of_range_is_refused(cached, n):
+    with pytest.raises(ValueError, match=rf"n must lie in 1\.\.5 for split 'val', got {n}"):
+        fm.fashion_mnist("val", n)
+
+
+def test_an_unknown_split_is_refused_without_looking_for_the_data(contents):
+    with pytest.raises(ValueError, match="split must be one of train, val, test, got 'dev'"):
+        fm.fashion_mnist("dev")
+
+
+def test_the_real_data_are_70000_images_with_as_many_of_each_class():
     try:
-        sets = [fashion_mnist(split) for split in ("train", "val", "test")]
-    except MissingDataset as error:
+        sets = [fm.fashion_mnist(split) for split in ("train", "val", "test")]
+    except fm.MissingDataset as error:
         if os.environ.get("CI"):
             raise
         pytest.skip(str(error))
     assert [len(s) for s in sets] == [55_000, 5_000, 10_000]
-    counts = [np.bincount(s.labels, minlength=10) for s in sets]
-    assert (counts[0] + counts[1] == 6000).all() and (counts[2] == 1000).all()
+    training = np.concatenate([s.labels for s in sets[:2]])
+    assert np.bincount(training).tolist() == [6000] * 10
+    assert np.bincount(sets[2].labels).tolist() == [1000] * 10
+    assert sets[0].classes[sets[0].labels[0]] == "Ankle boot"  # as the authors' own example shows
+    assert sets[2].images[:, 0, 2:30, 2:30].mean() / 255 == pytest.approx(0.2868, abs=1e-4)
+    forget()

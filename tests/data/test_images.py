@@ -1,4 +1,4 @@
-"""Image sets refuse what a model could not use."""
+"""Image sets, and the check that every image passes before it reaches a model or a metric."""
 
 import numpy as np
 import pytest
@@ -6,76 +6,126 @@ import torch
 
 from mae_lib.data.images import ImageSet, check_images, check_labels, fingerprint
 
-
-def image_set(n=6, **changes):
-    rng = np.random.default_rng(0)
-    values = {"images": rng.integers(0, 256, (n, 3, 8, 10), dtype=np.uint8),
-              "labels": np.arange(n) % 2, "classes": ("a", "b"), "name": "x", "fingerprint": "f"}
-    return ImageSet(**(values | changes))
+RNG = np.random.default_rng(0)
+PIXELS = RNG.integers(0, 256, (12, 3, 5, 7), dtype=np.uint8)
 
 
-def test_a_batch_is_float32_in_the_unit_interval():
-    found = image_set()
-    batch = found.batch([4, 1])
-    assert batch.dtype == torch.float32 and found.size == (8, 10)
-    assert np.array_equal(batch.numpy(), found.images[[4, 1]] / np.float32(255))
+def image_set(images=PIXELS, labels=None, classes=("a", "b")) -> ImageSet:
+    labels = np.arange(len(images)) % 2 if labels is None else labels
+    return ImageSet(images, labels, classes, "noise", "mark")
 
 
-def test_standardisation_is_that_of_numpy():
-    found = image_set(50)
-    mean, std = found.standardisation()
-    pixels = found.images.transpose(1, 0, 2, 3).reshape(3, -1) / 255.0
-    assert np.allclose(mean, pixels.mean(1), atol=5.1e-5)
-    assert np.allclose(std, pixels.std(1), atol=5.1e-5)
+def test_a_set_knows_its_length_and_size():
+    assert len(image_set()) == 12 and image_set().size == (5, 7)
 
 
-def test_a_subset_is_another_set():
-    found = image_set()
-    part = found.subset(slice(2))
-    assert len(part) == 2 and part.fingerprint != found.fingerprint
-    assert part.fingerprint != found.subset(slice(3)).fingerprint
+@pytest.mark.parametrize("images, error, message", [
+    (PIXELS / 255, TypeError, "images must be uint8, got float64"),
+    (PIXELS.astype(np.int8), TypeError, "images must be uint8, got int8"),
+    (PIXELS[:, 0], ValueError, r"images must have shape \[N,3,H,W\], got \[12, 5, 7\]"),
+    (PIXELS[:, :2], ValueError, r"images must have shape \[N,3,H,W\], got \[12, 2, 5, 7\]"),
+    (PIXELS[:0], ValueError, "images must hold at least one image, got an empty set")])
+def test_images_that_are_none_are_refused(images, error, message):
+    with pytest.raises(error, match=message):
+        image_set(images)
 
 
-def test_fingerprints_tell_lists_of_parts_apart():
-    assert fingerprint("ab", "c") != fingerprint("a", "bc")
-
-
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"images": np.zeros((0, 3, 8, 8), np.uint8)}, "at least one image"),
-    ({"images": np.zeros((6, 1, 8, 8), np.uint8)}, r"shape \[N,3,H,W\], got \[6, 1, 8, 8\]"),
-    ({"labels": np.array([0, 1, 2, 0, 1, 0])}, r"labels must lie in 0\.\.1, got 0\.\.2"),
-    ({"labels": np.zeros(5, int)}, "6 integers"),
-    ({"labels": np.zeros(6)}, "6 integers"),
-])
-def test_a_set_that_does_not_fit_is_refused(changes, message):
+@pytest.mark.parametrize("labels, message", [
+    (np.zeros(11, int), r"labels must be 12 integers, .* got int64 of shape \[11\]"),
+    (np.zeros((12, 1), int), r"labels must be 12 integers, .* of shape \[12, 1\]"),
+    (np.zeros(12), r"labels must be 12 integers, .* got float64"),
+    (np.full(12, 2), r"labels must lie in 0\.\.1, got 2\.\.2"),
+    (np.arange(12) - 1, r"labels must lie in 0\.\.1, got -1\.\.10")])
+def test_labels_that_do_not_fit_are_refused(labels, message):
     with pytest.raises(ValueError, match=message):
-        image_set(**changes)
+        image_set(labels=labels)
 
 
-def test_a_set_of_floats_is_refused():
-    with pytest.raises(TypeError, match="images must be uint8, got float64"):
-        image_set(images=np.zeros((6, 3, 8, 8)))
+def test_labels_may_be_any_list_of_integers():
+    check_labels([0, 1, 2], 3, 3)
 
 
-@pytest.mark.parametrize(("images", "message"), [
-    (torch.full((1, 3, 4, 4), float("nan")), "finite"),
-    (torch.full((1, 3, 4, 4), 1.1), r"lie in \[0, 1\], got values from 1.1 to 1.1"),
-    (torch.full((1, 3, 4, 4), -0.1), r"lie in \[0, 1\]"),
-    (torch.zeros(1, 1, 4, 4), r"shape \[B,3,H,W\]"),
-    (torch.zeros(3, 4, 4), r"shape \[B,3,H,W\]"),
-    (torch.zeros(0, 3, 4, 4), "at least one image"),
-    (torch.zeros(1, 3, 4, 5), "4x4 pixels, got 4x5"),
-])
-def test_images_that_are_off_are_refused(images, message):
-    with pytest.raises(ValueError, match=message):
-        check_images(images, size=(4, 4))
+@pytest.mark.parametrize("index", [slice(2, 5), [4, 4, 0], np.arange(12) > 8, np.array([-1])])
+def test_a_batch_is_the_bytes_over_255(index):
+    batch = image_set().batch(index)
+    assert batch.dtype == torch.float32 and batch.is_contiguous()
+    assert np.allclose(batch.numpy(), PIXELS[index].astype(np.float64) / 255, atol=1e-7)
+    assert batch.min() >= 0 and batch.max() <= 1
+    check_images(batch, size=(5, 7))
 
 
-def test_integer_images_are_a_type_error():
-    with pytest.raises(TypeError, match="floats"):
-        check_images(torch.zeros(1, 3, 4, 4, dtype=torch.uint8))
+def test_a_batch_does_not_share_memory_with_the_set():
+    images = image_set(PIXELS.copy())
+    images.batch(slice(None)).zero_()
+    assert np.array_equal(images.images, PIXELS)
 
 
-def test_rounding_at_the_ends_is_allowed():
-    check_images(torch.tensor([-5e-7, 1 + 5e-7]).reshape(2, 1, 1, 1).expand(2, 3, 4, 4))
-    check_labels(np.array([0, 1]), 2, 2)
+@pytest.mark.parametrize("index", [slice(2, 5), [7, 0, 1], np.arange(12) % 3 == 0])
+def test_a_subset_holds_what_was_chosen_under_another_fingerprint(index):
+    subset = image_set().subset(index)
+    assert np.array_equal(subset.images, PIXELS[index])
+    assert np.array_equal(subset.labels, (np.arange(12) % 2)[index])
+    assert subset.fingerprint != "mark" and subset.classes == ("a", "b")
+
+
+def test_the_fingerprint_of_a_subset_says_which_and_in_what_order():
+    marks = [image_set().subset(i).fingerprint for i in ([0, 1], [1, 0], [0, 2], [0], slice(2))]
+    assert len(set(marks)) == 4 and marks[0] == marks[4]
+
+
+def test_an_empty_subset_is_refused():
+    with pytest.raises(ValueError, match="at least one image"):
+        image_set().subset(slice(0))
+
+
+@pytest.mark.parametrize("images", [PIXELS, PIXELS[:1], np.full((3, 3, 4, 4), 255, np.uint8),
+                                    RNG.integers(0, 2, (400, 3, 8, 8), dtype=np.uint8)])
+def test_standardisation_is_that_of_numpy_in_float64(images):
+    found = image_set(images).standardisation()
+    plain = np.moveaxis(images.astype(np.float64) / 255, 1, 0).reshape(3, -1)
+    assert np.allclose(found, [plain.mean(1), plain.std(1)], atol=5.1e-5)
+    assert all(isinstance(value, float) for row in found for value in row)
+
+
+def test_no_two_lists_of_parts_have_one_fingerprint():
+    lists = [("ab", "c"), ("a", "bc"), ("abc",), ("ab", "c", ""), ("2:ab", "c"), ()]
+    assert len({fingerprint(*parts) for parts in lists}) == len(lists)
+    assert fingerprint("é") == fingerprint("é".encode())
+
+
+GOOD = torch.rand(2, 3, 4, 6, generator=torch.Generator().manual_seed(0))
+
+
+def with_value(value: float) -> torch.Tensor:
+    images = GOOD.clone()
+    images[1, 2, 3, 5] = value
+    return images
+
+
+@pytest.mark.parametrize("images", [GOOD, GOOD.half(), GOOD.double(), with_value(0.0),
+                                    with_value(1.0), with_value(1 + 5e-7), GOOD[:1]])
+def test_images_in_range_pass(images):
+    check_images(images)
+    check_images(images, size=(4, 6))
+
+
+@pytest.mark.parametrize("images, error, message", [
+    ((GOOD * 255).byte(), TypeError, r"images must be floats in \[0, 1\], got torch.uint8"),
+    ((GOOD * 255).long(), TypeError, r"images must be floats in \[0, 1\], got torch.int64"),
+    (GOOD[0], ValueError, r"images must have shape \[B,3,H,W\], got \[3, 4, 6\]"),
+    (GOOD[:, :1], ValueError, r"images must have shape \[B,3,H,W\], got \[2, 1, 4, 6\]"),
+    (GOOD.movedim(1, 3), ValueError, r"images must have shape \[B,3,H,W\], got \[2, 4, 6, 3\]"),
+    (GOOD[:0], ValueError, "images must hold at least one image, got an empty batch"),
+    (with_value(float("nan")), ValueError, "images must be finite, got NaN or infinity"),
+    (with_value(float("inf")), ValueError, "images must be finite, got NaN or infinity"),
+    (with_value(1.5), ValueError, r"images must lie in \[0, 1\], got values from .* to 1\.5"),
+    (with_value(-0.25), ValueError, r"images must lie in \[0, 1\], got values from -0\.25 to"),
+    (GOOD * 255, ValueError, r"images must lie in \[0, 1\], got values from .* to 2\d\d")])
+def test_each_thing_that_is_off_is_said(images, error, message):
+    with pytest.raises(error, match=message):
+        check_images(images)
+
+
+def test_another_size_than_required_is_said():
+    with pytest.raises(ValueError, match="images must be 6x4 pixels, got 4x6"):
+        check_images(GOOD, size=(6, 4))
