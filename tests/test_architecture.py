@@ -55,6 +55,14 @@ def test_imports_go_down_the_list_only(path):
     assert own(path) <= allowed(place(path))
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
+def test_relative_imports_stay_inside_their_room(path):
+    deepest = len(path.relative_to(PACKAGE).parts) - 1
+    levels = [n.level for n in ast.walk(ast.parse(path.read_text()))
+              if isinstance(n, ast.ImportFrom)]
+    assert max(levels, default=0) <= deepest
+
+
 def test_only_the_training_step_knows_torch_xla():
     users = [p for p in FILES if any(n.split(".")[0] == "torch_xla" for n in imported(p))]
     assert [p.relative_to(PACKAGE).as_posix() for p in users] == ["training/step.py"]

@@ -22,8 +22,8 @@ def results(tmp_path_factory):
         patch.setenv("MAE_LIB_PUBLISHED", str(folder / "published"))
         studies.RECONSTRUCTION(PLAIN, test_images=16, shown=2)
         studies.FLOORS(PLAIN, test_images=16)
-        studies.LINEAR_PROBE(UNTRAINED, test_images=200)
-        studies.PIXEL_PROBE(PLAIN, test_images=200)
+        studies.LINEAR_PROBE(UNTRAINED, probe_images=200, test_images=200)
+        studies.PIXEL_PROBE(PLAIN, probe_images=200, test_images=200)
         runs.publish()
     return folder / "published"
 

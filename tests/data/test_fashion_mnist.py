@@ -199,6 +199,8 @@ def test_validation_is_the_end_of_the_training_file_and_in_nothing_else(cached):
     assert {split: len(s) for split, s in sets.items()} == {"train": 25, "val": 5, "test": 12}
     seen = [image.tobytes() for s in sets.values() for image in s.images]
     assert len(set(seen)) == sum(COUNTS.values())
+    both = np.concatenate([sets[s].images[:, 0, 2:30, 2:30] for s in ("train", "val")])
+    assert np.array_equal(both, fm.parse_idx(cached["train-images-idx3-ubyte"], "images"))
     assert len({s.fingerprint for s in sets.values()}) == 3
 
 

@@ -103,7 +103,8 @@ def with_value(value: float) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("images", [GOOD, GOOD.half(), GOOD.double(), with_value(0.0),
-                                    with_value(1.0), with_value(1 + 5e-7), GOOD[:1]])
+                                    with_value(1.0), with_value(1 + 5e-7), with_value(-5e-7),
+                                    GOOD[:1]])
 def test_images_in_range_pass(images):
     check_images(images)
     check_images(images, size=(4, 6))
