@@ -128,23 +128,27 @@ def find(key: Key, *, if_stale: str = "show", notes: list[str] | None = None) ->
     return usable[0] if usable else None
 
 
-def publish(kinds: Iterable[str] | None = None) -> list[Path]:
-    """Copy results of the cache (of these kinds, or all) into the published folder.
+def publish(names: Iterable[str] | None = None) -> list[Path]:
+    """Copy results of the cache into the published folder.
+
+    Args:
+        names: kinds (``"pretraining"``) or names of keys (``"pretraining/0123456789abcdef"``); all
+            if None, those of other tiers included.
 
     Raises:
         ValueError: the published folder would exceed 60 MB, or a result is damaged; nothing is
             copied.
     """
-    wanted = None if kinds is None else set(kinds)
-    records = [r for r in sorted(cache_folder().glob("*/*.json"))
-               if wanted is None or r.parent.name in wanted]
+    wanted = None if names is None else set(names)
+    records = [r for r in sorted(cache_folder().glob("*/*.json")) if wanted is None
+               or wanted & {r.parent.name, f"{r.parent.name}/{r.stem}"}]
     for record in records:
         store.read(record)
-    chosen = [file for record in records for file in store.files(record)]
+    chosen = [file for record in records for file in reversed(store.files(record))]  # JSON last
     kept = [f for f in published_folder().rglob("*") if f.is_file()]
-    names = {f.relative_to(cache_folder()) for f in chosen}
+    replaced = {f.relative_to(cache_folder()) for f in chosen}
     size = sum(f.stat().st_size for f in chosen) + sum(
-        f.stat().st_size for f in kept if f.relative_to(published_folder()) not in names)
+        f.stat().st_size for f in kept if f.relative_to(published_folder()) not in replaced)
     if size > PUBLISHED_LIMIT:
         raise ValueError(f"published results must stay below {PUBLISHED_LIMIT / 2**20:.0f} MB, "
                          f"got {size / 2**20:.1f} MB")
@@ -274,7 +278,6 @@ def _version(distribution: str) -> str:
         return "absent"
 
 
-@lru_cache(maxsize=1)
 def hardware() -> str:
     """Processor and cores, and the accelerator if torch is loaded and has one."""
     import sys
@@ -294,6 +297,8 @@ def hardware() -> str:
 @lru_cache(maxsize=1)
 def commit() -> str:
     """The commit of the checkout, ``-dirty`` with changes; the version of an installed package."""
+    if not (ROOT / ".git").exists():  # an environment may lie inside someone else's repository
+        return __version__
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -33,7 +33,7 @@ def write(path: Path, record: dict, arrays: dict[str, np.ndarray], tensors: dict
     Raises:
         OSError: disk full or folder not writable, as one sentence; no partial file is left and an
             older result stays readable.
-        ValueError: arrays of objects, or a number that JSON cannot hold (NaN).
+        ValueError: arrays of objects.
     """
     fills = {"arrays": partial(_save_npz, arrays=arrays)} if arrays else {}
     fills |= {"tensors": partial(_save_tensors, tensors=tensors)} if tensors else {}
@@ -122,15 +122,17 @@ def _checksum(record: dict) -> str:
 
 
 def _save_record(file: Path, record: dict) -> None:
-    text = json.dumps({**record, "checksum": _checksum(record)}, indent=1, allow_nan=False)
+    text = json.dumps({**record, "checksum": _checksum(record)}, indent=1)
     file.write_text(text + "\n")
 
 
 def _save_npz(file: Path, arrays: dict[str, np.ndarray]) -> None:
     """What numpy.savez_compressed writes, but for any name, and never with pickled objects."""
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as out:
+            entry = zipfile.ZipInfo(f"{name}.npy")  # without a date: same arrays, same bytes
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(entry, "w", force_zip64=True) as out:
                 np.lib.format.write_array(out, array, allow_pickle=False)
 
 
@@ -138,8 +140,8 @@ def _save_tensors(file: Path, tensors: dict) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    try:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, file)
+    try:  # copies, since the format refuses tensors that share memory
+        save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, file)
     except SafetensorError as error:  # when the disk is full
         raise OSError(str(error)) from error
 

@@ -257,6 +257,14 @@ def test_publishing_copies_the_kinds_that_were_asked_for(key, folders):
     assert runs.find(changed(key, kind="one")).where == "published"
 
 
+def test_publishing_can_choose_single_results(key):
+    other = changed(key, seed=1)
+    for one in (key, other):
+        runs.find_or_compute(one, Computed())
+    assert [record.stem for record in runs.publish([other.name])] == [other.name.split("/")[1]]
+    assert (runs.find(key).where, runs.find(other).where) == ("cache", "published")
+
+
 def test_publishing_above_the_limit_copies_nothing(published, folders, monkeypatch):
     before = content(folders[0])
     monkeypatch.setattr(runs, "PUBLISHED_LIMIT", sum(map(len, before.values())) + 1000)
@@ -386,3 +394,21 @@ def test_two_processes_that_want_one_result_compute_it_once(folders, tmp_path):
             for mine, other in (ready, ready[::-1])]
     said = sorted(process.communicate(timeout=120)[0].strip() for process in both)
     assert said == ["cache", "computed"] and counter.read_text() == "x"
+
+
+# Provenance
+
+def test_the_commit_is_that_of_our_checkout_only(tmp_path, monkeypatch):
+    runs.commit.cache_clear()
+    monkeypatch.setattr(runs, "ROOT", tmp_path)  # installed, maybe in someone's own repository
+    assert runs.commit() == runs.__version__
+    runs.commit.cache_clear()
+
+
+def test_the_accelerator_is_named_though_torch_was_imported_later(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    before = runs.hardware()
+    monkeypatch.undo()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Abacus 9")
+    assert runs.hardware() == f"{before}, Abacus 9"

@@ -1,10 +1,13 @@
 """Studies at toy size: found the second time, the same numbers however many processes."""
 
+import signal
+
 import numpy as np
 import pytest
 import torch
 
 from mae_lib import runs, store, studies
+from mae_lib.training import pretrain as loop
 from mae_lib.verify import verify
 
 COMMON = {"preset": "toy", "views": 320, "batch": 32, "lr": 1e-3, "train_images": 64}
@@ -45,6 +48,35 @@ def test_a_model_is_the_published_rounding_of_what_was_trained():
     name = "encoder.blocks.0.attn.qkv.weight"
     assert torch.equal(state[name], weights["blocks.0.attn.qkv.weight"].float())
     assert not torch.equal(state[name], studies.network(PLAIN).state_dict()[name])
+
+
+def test_an_interrupted_pretraining_goes_on_where_it_was(tmp_path, monkeypatch):
+    undisturbed, steps = studies.PRETRAINING(PLAIN).value, []
+    monkeypatch.setenv("MAE_LIB_CACHE", str(tmp_path))
+
+    def interrupt_at_4(self, loss, record=loop._Run.record):
+        record(self, loss)
+        steps.append(loss)
+        if len(steps) == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(loop._Run, "record", interrupt_at_4)
+    with pytest.raises(KeyboardInterrupt):
+        studies.PRETRAINING(PLAIN)
+    assert runs.find(studies.PRETRAINING.key(PLAIN)) is None
+    again = studies.PRETRAINING(PLAIN).value
+    assert len(steps) == len(again["losses"]) == 10
+    assert np.array_equal(again["losses"], undisturbed["losses"])
+    assert all(torch.equal(w, undisturbed["weights"][n]) for n, w in again["weights"].items())
+
+
+def test_records_survive_the_store():
+    first = studies.FLOORS(PLAIN, test_images=16)
+    found = studies.FLOORS(PLAIN, test_images=16)
+    assert (first.where, found.where) == ("computed", "cache")
+    for one, other in zip(*map(studies.records, (first, found)), strict=True):
+        assert one.to_dict() == other.to_dict() and np.array_equal(one.items, other.items)
+        assert one.value == pytest.approx(one.items.mean(dtype=float)) and one.n == 16
 
 
 def test_one_and_two_processes_give_equal_numbers(tmp_path, monkeypatch):

@@ -133,7 +133,8 @@ def test_an_evaluation_without_its_weights_is_not_trained_for(folder, monkeypatc
     def never(*_, **__):
         raise AssertionError("trained")
 
-    shutil.rmtree(folder / "pretraining")
+    for kind in ("pretraining", "linear_probe", "pixel_probe"):
+        shutil.rmtree(folder / kind)
     monkeypatch.setattr(studies, "pretrain", never)
     for full in (False, True):
         good, lines = verified(full=full)
@@ -152,6 +153,8 @@ def test_data_that_cannot_be_had_fail_their_own_results_only(folder, monkeypatch
 
 
 def test_the_readers_cache_is_neither_believed_nor_touched(folder, tmp_path, monkeypatch):
+    for kind in ("linear_probe", "pixel_probe"):  # slow, and covered above
+        shutil.rmtree(folder / kind)
     shutil.copytree(folder, tmp_path / "cache")
     checkpoint = tmp_path / "cache/checkpoints" / studies.PRETRAINING.key(PLAIN).name / "step-1.json"
     checkpoint.parent.mkdir(parents=True)

@@ -6,8 +6,10 @@ run; chromatic and grey FSIM are then the same number.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
+import io
 import os
 import subprocess
 import tempfile
@@ -116,7 +118,8 @@ def _fetch_debian_package() -> Path:
 def _fetch_with_torchvision() -> Path:
     from torchvision.datasets import FashionMNIST
 
-    with tempfile.TemporaryDirectory() as folder:
+    quiet = contextlib.redirect_stderr(io.StringIO())  # its bar would stop the build of the book
+    with tempfile.TemporaryDirectory() as folder, quiet:
         FashionMNIST(folder, download=True)
         return _keep(Path(folder, "FashionMNIST", "raw"))
 

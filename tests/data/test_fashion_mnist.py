@@ -3,8 +3,11 @@
 import gzip
 import hashlib
 import os
+import shutil
 import struct
 import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -168,6 +171,21 @@ def test_a_package_is_unpacked_checked_and_kept(contents, tmp_path, monkeypatch)
     assert sorted(f.name for f in kept.iterdir()) == sorted(f"{name}.gz" for name in contents)
 
 
+def test_a_download_says_nothing_on_the_error_stream(contents, monkeypatch, capsys, tmp_path):
+    monkeypatch.undo()
+    monkeypatch.setattr(fm, "CONTENTS", {n: hashlib.sha256(c).hexdigest()
+                                         for n, c in contents.items()})
+    monkeypatch.setenv("MAE_LIB_DATA", str(tmp_path / "cache"))
+
+    def download(root, download):
+        print("100%|##########|", file=sys.stderr)
+        put(Path(root, "FashionMNIST", "raw"), contents)
+    datasets = pytest.importorskip("torchvision.datasets")
+    monkeypatch.setattr(datasets, "FashionMNIST", download)
+    assert fm._read_folder(fm._fetch_with_torchvision()) == contents
+    assert capsys.readouterr().err == ""
+
+
 # The file format
 
 @pytest.mark.parametrize("shape", [(5,), (2, 3, 4), (0, 28, 28), ()])
@@ -254,4 +272,27 @@ def test_the_real_data_are_70000_images_with_as_many_of_each_class():
     assert np.bincount(sets[2].labels).tolist() == [1000] * 10
     assert sets[0].classes[sets[0].labels[0]] == "Ankle boot"  # as the authors' own example shows
     assert sets[2].images[:, 0, 2:30, 2:30].mean() / 255 == pytest.approx(0.2868, abs=1e-4)
+    forget()
+
+
+# When the authors packed each pair of files (31 August 2017): it stands in the archives' headers.
+PACKED = {"train": 1504176606, "t10k": 1504176627}
+
+
+@pytest.mark.skipif(not shutil.which("gzip"), reason="packing again needs the program gzip")
+def test_the_real_data_are_those_whose_md5_torchvision_lists():
+    """Our checksums are of what Debian has; torchvision's are of the authors' archives. Packed
+    again under the authors' header, our files must be these archives to the byte."""
+    datasets = pytest.importorskip("torchvision.datasets")
+    try:
+        contents = fm._contents()
+    except fm.MissingDataset as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+    for archive, md5 in datasets.FashionMNIST.resources:
+        name = archive.removesuffix(".gz")
+        packed = subprocess.run(["gzip", "-6n"], input=contents[name], capture_output=True).stdout
+        header = struct.pack("<4BI2B", 0x1F, 0x8B, 8, 8, PACKED[name.split("-")[0]], 0, 3)
+        assert hashlib.md5(header + name.encode() + b"\0" + packed[10:]).hexdigest() == md5
     forget()
