@@ -144,7 +144,7 @@ def _read(stem: Path) -> Published:
     key = study.key(setting, **arguments)
     result = runs.find(key) if key.name == f"{stem.parent.name}/{stem.name}" else None
     if result is None:
-        raise ValueError("its name is not that of its settings")
+        raise ValueError("no study looks for it: name or settings are out of date")
     return Published(key.name, study, setting, arguments, result)
 
 

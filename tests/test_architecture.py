@@ -68,7 +68,8 @@ def test_only_the_training_step_knows_torch_xla():
     assert [p.relative_to(PACKAGE).as_posix() for p in users] == ["training/step.py"]
 
 
-@pytest.mark.parametrize("module", ["mae_lib", "mae_lib.cli", "mae_lib.runs", "mae_lib.data.images"])
+@pytest.mark.parametrize("module", ["mae_lib", "mae_lib.cli", "mae_lib.runs",
+                                    "mae_lib.data.images"])
 def test_a_light_module_stays_light(module):
     code = f"import sys, {module}; print('torch' in sys.modules, 'matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

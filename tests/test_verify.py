@@ -62,8 +62,9 @@ def alter(path: Path, change) -> None:
 def test_a_sample_of_what_was_published_agrees(folder):
     good, lines = verified()
     assert good and failures(lines) == [], lines
-    assert [line.split()[1] for line in lines] == ["checksums"] + [
-        f"{kind}/{only(folder, kind).name}:" for kind in ("floors", "pretraining", "reconstruction")]
+    kinds = ("floors", "pretraining", "reconstruction")
+    assert [line.split()[1] for line in lines] == [
+        "checksums", *(f"{kind}/{only(folder, kind).name}:" for kind in kinds)]
     assert "first 10 losses of menagerie, ratio 0.75, unit 4, seed 0" in lines[2]
     assert "(tolerance 0.001)" in lines[2] and "unmasked read-out of 16 images" in lines[3]
 
@@ -105,7 +106,7 @@ def rename(path: Path) -> None:
     (cut_short, "is damaged"),
     (lambda path: path.with_suffix(".npz").unlink(), "is missing"),
     (lambda path: path.with_suffix(".json").unlink(), "its record is missing"),
-    (rename, "its name is not that of its settings"),
+    (rename, "no study looks for it"),
     (lambda path: alter(path, lambda record, _: record.update(kind="other")),
      "no study is called other")])
 def test_a_result_that_is_not_whole_is_named(folder, harm, words):
@@ -156,7 +157,8 @@ def test_the_readers_cache_is_neither_believed_nor_touched(folder, tmp_path, mon
     for kind in ("linear_probe", "pixel_probe"):  # slow, and covered above
         shutil.rmtree(folder / kind)
     shutil.copytree(folder, tmp_path / "cache")
-    checkpoint = tmp_path / "cache/checkpoints" / studies.PRETRAINING.key(PLAIN).name / "step-1.json"
+    run = studies.PRETRAINING.key(PLAIN).name
+    checkpoint = tmp_path / "cache/checkpoints" / run / "step-1.json"
     checkpoint.parent.mkdir(parents=True)
     checkpoint.write_text("{}")
     files = {f: f.read_bytes() for f in (tmp_path / "cache").rglob("*.*")}
