@@ -219,7 +219,8 @@ def network(setting: Setting) -> MaskedAutoencoder:
 def _pretrain(setting: Setting, if_stale: str) -> dict:
     started = network(setting)
     recipe = Recipe(views=setting.views, batch=setting.batch, lr=setting.lr)
-    folder = runs.cache_folder() / "checkpoints" / PRETRAINING.key(setting).name
+    since = os.environ.get("MAE_LIB_FRESH_SINCE", "")  # older checkpoints do not count then
+    folder = runs.cache_folder() / "checkpoints" / since / PRETRAINING.key(setting).name
     history = pretrain(started, images(setting.dataset, "train", setting.train_images), recipe,
                        seed=setting.seed, device=_device(), checkpoint=folder)
     weights = {name: tensor.half() for name, tensor in published_names(started).items()
