@@ -276,7 +276,8 @@ def test_the_bar_in_a_terminal_shows_loss_rate_and_time_left(monkeypatch):
     assert "<" in shown  # tqdm writes elapsed<left
 
 
-def test_nothing_is_printed_without_a_bar_or_into_a_file(capfd):
+def test_nothing_is_printed_without_a_bar_or_into_a_file(capfd, monkeypatch):
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # other tests import it
     train(progress=False)
     train(progress=True)  # pytest's capture is no terminal
     assert capfd.readouterr() == ("", "")
