@@ -103,6 +103,17 @@ def locatable(graph: HierGraph, units: Mapping[Node, Node] | None = None) -> fro
     Raises:
         ValueError: a pixel without a unit.
     """
+    below = units_below(graph, units)
+    return frozenset(name for name, children in zip(graph.latents, graph.children, strict=False)
+                     if _groups([below[j] for j in children if below[j]]) > 1)
+
+
+def units_below(graph: HierGraph, units: Mapping[Node, Node] | None = None) -> list[frozenset]:
+    """For each node, by number, the masking units of the pixels that it is or has below it.
+
+    Raises:
+        ValueError: a pixel without a unit.
+    """
     if units is not None and (lost := [p for p in graph.pixels if p not in units]):
         raise ValueError(f"units must name a unit for every pixel, got none for {lost[0]!r}")
     below: list[frozenset] = [frozenset()] * len(graph.nodes)
@@ -112,8 +123,7 @@ def locatable(graph: HierGraph, units: Mapping[Node, Node] | None = None) -> fro
             below[i] = frozenset([name if units is None else units[name]])
         else:
             below[i] = frozenset().union(*(below[j] for j in graph.children[i]))
-    return frozenset(name for name, children in zip(graph.latents, graph.children, strict=False)
-                     if _groups([below[j] for j in children if below[j]]) > 1)
+    return below
 
 
 def _groups(sets: list[frozenset]) -> int:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import maximum_filter
 
+from mae_lib.theory.graph import HierGraph
+from mae_lib.theory.levels import heights, units_below
+
 
 def unit_masks(rng: np.random.Generator, count: int, side: int, unit: int, ratio: float, *,
                offset: bool = False) -> np.ndarray:
@@ -56,3 +59,28 @@ def ignore_boundary(hidden: np.ndarray, distance: int) -> tuple[np.ndarray, np.n
     size = (1,) * (hidden.ndim - 2) + (2 * distance + 1,) * 2
     near = maximum_filter(~hidden, size=size, mode="constant", cval=False)
     return hidden & ~near, ~hidden
+
+
+def lowest_shared(graph: HierGraph, side: int, distance: int) -> int | None:
+    """The least height that :func:`ignore_boundary` leaves to shared latents: the margin lemma, ours.
+
+    A latent whose pixels lie within ``distance`` of each other cannot be shared, whatever the mask:
+    where it has a visible pixel below it, all its hidden ones are ignored.
+
+    Args:
+        graph: its pixels are those of a square, row by row.
+
+    Returns:
+        None if the margin leaves none.
+
+    Raises:
+        ValueError: a side that does not fit the pixels.
+    """
+    if side * side != len(graph.pixels):
+        raise ValueError(f"side must fit {len(graph.pixels)} pixels, got {side}")
+    places = {name: divmod(i, side) for i, name in enumerate(graph.pixels)}
+    tall = heights(graph)
+    left = [tall[name] for name, below in zip(graph.latents, units_below(graph, places),
+                                              strict=False)
+            if below and np.ptp(np.array(list(below)), axis=0).max() > distance]
+    return min(left, default=None)

@@ -1,10 +1,16 @@
-"""Closed forms: how often a random mask locates a latent of a balanced tree."""
+"""Closed forms: how often a random mask locates a latent of a tree, or of an overlapping pyramid.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from scipy.special import gammaln
+
+from mae_lib.theory.graph import HierGraph, Node
+from mae_lib.theory.levels import heights, locatable, units_below
 
 
 def tree_rates(branching: int, height: int, unit_height: int, ratio: float, *,
@@ -28,8 +34,7 @@ def tree_rates(branching: int, height: int, unit_height: int, ratio: float, *,
     if branching < 2 or not 0 <= unit_height <= height or height < 1:
         raise ValueError("branching must be at least 2 and unit_height in 0..height, "
                          f"got {branching}, {unit_height} and height {height}")
-    if not 0 <= ratio <= 1:
-        raise ValueError(f"ratio must lie in [0, 1], got {ratio}")
+    _check_ratio(ratio)
     chance = _Chance(ratio, branching ** (height - unit_height), exact)
     rows = [_row(branching, h, unit_height, chance) for h in range(1, height + 1)]
     return pd.DataFrame({"height": range(1, height + 1),
@@ -38,10 +43,37 @@ def tree_rates(branching: int, height: int, unit_height: int, ratio: float, *,
                             for i, name in enumerate(("shared", "c", "selected"))}})
 
 
-def pooled_height(rates: pd.DataFrame, of: str = "c") -> float:
-    """Expected sum of heights over expected number of members, from :func:`tree_rates`."""
-    found = rates.nodes * rates[of]
-    return float((found * rates.height).sum() / found.sum()) if found.sum() else float("nan")
+def overlap_rates(graph: HierGraph, ratio: float, units: Mapping[Node, Node] | None = None, *,
+                  exact: bool = False) -> pd.DataFrame:
+    """As :func:`tree_rates`, where only latents right above pixels can be located; ours.
+
+    Such are pyramids whose neighbouring latents share children. A latent whose children are pixels
+    is located whenever a hidden and a visible unit lie below it.
+
+    Args:
+        units: the masking unit of each pixel; its own if None.
+
+    Returns:
+        One row for each height: ``nodes``, and their mean chance to be in ``shared`` and ``c``.
+
+    Raises:
+        ValueError: a graph in which a latent above latents can be located; a ratio outside [0, 1].
+    """
+    _check_ratio(ratio)
+    found, tall = locatable(graph, units), heights(graph)
+    if above := [z for z in found if tall[z] > 1]:
+        raise ValueError("graph must let only latents right above pixels be located, got "
+                         f"{min(above, key=repr)!r}")
+    below = units_below(graph, units)
+    chance = _Chance(ratio, len(frozenset().union(*below)), exact)
+    shared = [1 - chance(len(u), 0) - chance(0, len(u)) if u else 0.0
+              for u in below[:len(graph.latents)]]
+    rows = pd.DataFrame({"height": [tall[z] or 0 for z in graph.latents], "shared": shared,
+                         "c": [s * (z in found) for s, z in zip(shared, graph.latents,
+                                                                strict=True)]})
+    table = rows.groupby("height").agg(nodes=("c", "size"), shared=("shared", "mean"),
+                                       c=("c", "mean"))
+    return table.reset_index()
 
 
 class _Chance:
@@ -58,6 +90,11 @@ class _Chance:
         if not 0 <= rest <= free:
             return 0.0
         return float(np.exp(_log_choose(free, rest) - _log_choose(self.units, self.hidden)))
+
+
+def _check_ratio(ratio: float) -> None:
+    if not 0 <= ratio <= 1:
+        raise ValueError(f"ratio must lie in [0, 1], got {ratio}")
 
 
 def _row(b: int, h: int, unit_height: int, chance: _Chance) -> tuple[float, float, float]:

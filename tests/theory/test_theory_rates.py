@@ -7,7 +7,8 @@ from mae_lib.theory.batch import locate_many
 from mae_lib.theory.families import quadtree, tree
 from mae_lib.theory.levels import level_stats, nodes_by_height
 from mae_lib.theory.masks import unit_masks
-from mae_lib.theory.rates import pooled_height, tree_rates
+from mae_lib.theory.estimates import expectations
+from mae_lib.theory.rates import overlap_rates, tree_rates
 
 TREES = [(2, 3, 0), (2, 4, 1), (3, 2, 0), (4, 2, 1), (2, 3, 2)]
 
