@@ -12,7 +12,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = ["theory", "data", "models", "training", "evaluation", "ledger"]
 # What stands beside the rooms, and what of the rest each may import.
 BASE = {"sources", "store", "runs"}
-TOP = {"studies", "identification", "present", "figures", "verify"}
+TOP = {"studies", "identification", "hierarchy", "present", "figures", "verify"}
 
 
 def place(path: Path) -> str:

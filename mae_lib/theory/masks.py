@@ -62,7 +62,7 @@ def ignore_boundary(hidden: np.ndarray, distance: int) -> tuple[np.ndarray, np.n
 
 
 def lowest_shared(graph: HierGraph, side: int, distance: int) -> int | None:
-    """The least height that :func:`ignore_boundary` leaves to shared latents: the margin lemma, ours.
+    """The margin lemma, ours: the least height at which :func:`ignore_boundary` leaves some shared.
 
     A latent whose pixels lie within ``distance`` of each other cannot be shared, whatever the mask:
     where it has a visible pixel below it, all its hidden ones are ignored.

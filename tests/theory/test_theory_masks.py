@@ -3,7 +3,8 @@ import pytest
 
 from mae_lib.theory.batch import locate_many
 from mae_lib.theory.families import pyramid, quadtree
-from mae_lib.theory.masks import ignore_boundary, unit_masks
+from mae_lib.theory.levels import heights
+from mae_lib.theory.masks import ignore_boundary, lowest_shared, unit_masks
 
 
 @pytest.mark.parametrize(("unit", "ratio"), [(1, 0.1), (2, 0.75), (4, 0.9), (16, 0.5)])
@@ -66,12 +67,29 @@ def test_without_a_margin_small_footprints_are_shared():
     assert locate_many(graph, hidden.reshape(5, -1)).shared[:, small].any()
 
 
+@pytest.mark.parametrize("window", [2, 3, 4])
+@pytest.mark.parametrize("distance", [0, 1, 2, 3, 7, 15])
+def test_the_lowest_height_left_by_a_margin_is_that_of_the_least_wide_footprint(window, distance):
+    graph = pyramid(16, window)
+    tall = [heights(graph)[name] for name in graph.latents]
+    wide = footprint_diameters(graph, 16) > distance
+    expected = min((h for h, w in zip(tall, wide, strict=True) if w), default=None)
+    assert lowest_shared(graph, 16, distance) == expected
+
+
+@pytest.mark.parametrize(("window", "distance", "height"), [(2, 0, 1), (2, 1, 2), (2, 3, 3),
+                                                            (2, 7, 4), (3, 2, 2), (4, 3, 2)])
+def test_margins_lift_quadtrees_and_pyramids(window, distance, height):
+    assert lowest_shared(pyramid(32, window), 32, distance) == height
+
+
 @pytest.mark.parametrize(("call", "error", "message"), [
     (lambda r: unit_masks(r, 1, 8, 2, -0.1), ValueError, r"ratio must lie in \[0, 1\], got -0.1"),
     (lambda r: unit_masks(r, 1, 8, 3, 0.5), ValueError, "unit must divide the side 8, got 3"),
     (lambda r: ignore_boundary(np.zeros((2, 2)), 1), TypeError, "hidden must be boolean"),
     (lambda r: ignore_boundary(np.zeros(2, bool), 1), ValueError, "two axes or more"),
     (lambda r: ignore_boundary(np.zeros((2, 2), bool), -1), ValueError, "not be negative"),
+    (lambda r: lowest_shared(quadtree(4), 8, 1), ValueError, "side must fit 16 pixels, got 8"),
 ])
 def test_bad_input_gets_a_sentence(call, error, message):
     with pytest.raises(error, match=message):

@@ -1,0 +1,116 @@
+"""What the chapters on the theory draw and tabulate: hierarchies, searches, verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from html import escape
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mae_lib import figures
+from mae_lib.ledger.claims import claims
+from mae_lib.ledger.verdicts import Verdict
+from mae_lib.theory.drawing import draw, information_graph, legend, positions
+from mae_lib.theory.graph import HierGraph, Node
+from mae_lib.theory.levels import mean_height
+from mae_lib.theory.search import Step, climb, locate
+
+
+def drawings(panels: Mapping[str, tuple[HierGraph, Iterable[Node] | None]], *, columns: int = 1,
+             key: bool = True) -> Figure:
+    """Graphs with what a mask locates in them, one panel each.
+
+    Args:
+        panels: ``{title: (graph, hidden pixels)}``; with None instead of pixels the graph alone.
+        key: put a legend below.
+    """
+    rows = -(-len(panels) // columns)
+    with figures.style():
+        width = figures.WIDTH
+        tall = [_aspect(graph) * width / columns for graph, _ in panels.values()]
+        fig, axes = plt.subplots(rows, columns, squeeze=False,
+                                 figsize=(width, rows * (max(tall) + 0.3) + 0.6 * key))
+        for ax, (title, (graph, target)) in zip(axes.flat, panels.items(), strict=False):
+            query = None if target is None else graph.query(target)
+            draw(graph, ax, query, None if query is None else locate(graph, *query))
+            ax.set_title(title)
+        for ax in axes.flat[len(panels):]:
+            ax.set_visible(False)
+        if key:
+            fig.legend(handles=legend(), loc="outside lower center", ncols=3)
+    plt.close(fig)
+    return fig
+
+
+def information_figure() -> Figure:
+    """Kong et al.'s Figure 3."""
+    with figures.style():
+        fig, ax = plt.subplots(figsize=(4.2, 2.1))
+        information_graph(ax)
+    plt.close(fig)
+    return fig
+
+
+def steps(graph: HierGraph, target: Iterable[Node]) -> pd.DataFrame:
+    """Algorithm 1 round by round."""
+    rows = [_step(number, step) for number, step in enumerate(climb(graph, target), 1)]
+    return pd.DataFrame(rows)
+
+
+def searches(graph: HierGraph, masks: Mapping[str, Iterable[Node]]) -> pd.DataFrame:
+    """One row a mask: what is hidden, what is selected, shared and in c, and c's mean height."""
+    rows = []
+    for title, target in masks.items():
+        found = locate(graph, target)
+        rows.append({"mask": title, "hidden": named(target), "shared": named(found.shared),
+                     "selected": named(found.selected), "c": named(found.c),
+                     "mean height": mean_height(graph, found.c), "s_m": named(found.s_m)})
+    return pd.DataFrame(rows)
+
+
+def named(names: Iterable[Node]) -> str:
+    """A set of nodes as ``"z1, z3"``, or a dash."""
+    return ", ".join(sorted(map(str, names), key=lambda n: (len(n), n))) or "–"
+
+
+def verdict_box(claim_id: str, verdict: Verdict, scale: str) -> str:
+    """A claim, the verdict on it at this scale, and the effects that it rests on, as HTML."""
+    claim, = claims([claim_id])
+    kind = verdict.word.partition(" (")[0].replace(" ", "-")
+    word = verdict.word + (", reversed" if verdict.reversed else "")
+    items = "".join(f"<li>{escape(name)}: {_effect(e)}</li>" for name, e in verdict.parts.items())
+    return (f'<div class="verdict {kind}"><p class="verdict-title">{escape(claim_id)}: '
+            f'{escape(word)}</p><p>{escape(claim.statement)}</p>'
+            f"<p>{escape(scale)} Smallest effect of interest: {escape(claim.sesoi)}.</p>"
+            f"<details><summary>The effects behind it</summary><ul>{items}</ul></details></div>")
+
+
+def verdict_table(verdicts: Mapping[str, Verdict]) -> pd.DataFrame:
+    """One row a named verdict: its word and its weakest effect."""
+    return pd.DataFrame([{"case": name, "weakest effect": _effect(v.effect),
+                          "verdict": v.word + (", reversed" if v.reversed else "")}
+                         for name, v in verdicts.items()])
+
+
+def _effect(found) -> str:
+    if found is None:
+        return "–"
+    if not found.n:
+        return f"{found.mean:+.3g} (counted, no sampling)"
+    return (f"{found.mean:+.3f}, 95 % one-sided limits {found.limit(-1):+.3f} and "
+            f"{found.limit(+1):+.3f}, n = {found.n}")
+
+
+def _step(number: int, step: Step) -> dict:
+    private = step.parents - step.found
+    return {"round": number, "from pixel": str(step.pixel), "joins s_m": named(step.front),
+            "parents": named(step.parents), "shared: selected": named(step.found),
+            "private: climb on": named(private)}
+
+
+def _aspect(graph: HierGraph) -> float:
+    """Height over width of a drawing."""
+    xs, ys = zip(*positions(graph).values(), strict=True)
+    return (max(ys) - min(ys) + 1.1) / (max(xs) - min(xs) + 1.2)
