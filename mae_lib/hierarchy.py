@@ -79,10 +79,9 @@ def verdict_box(claim_id: str, verdict: Verdict, scale: str) -> str:
     """A claim, the verdict on it at this scale, and the effects that it rests on, as HTML."""
     claim, = claims([claim_id])
     kind = verdict.word.partition(" (")[0].replace(" ", "-")
-    word = verdict.word + (", reversed" if verdict.reversed else "")
     items = "".join(f"<li>{escape(name)}: {_effect(e)}</li>" for name, e in verdict.parts.items())
     return (f'<div class="verdict {kind}"><p class="verdict-title">{escape(claim_id)}: '
-            f'{escape(word)}</p><p>{escape(claim.statement)}</p>'
+            f'{escape(_word(verdict))}</p><p>{escape(claim.statement)}</p>'
             f"<p>{escape(scale)} Smallest effect of interest: {escape(claim.sesoi)}.</p>"
             f"<details><summary>The effects behind it</summary><ul>{items}</ul></details></div>")
 
@@ -90,15 +89,25 @@ def verdict_box(claim_id: str, verdict: Verdict, scale: str) -> str:
 def verdict_table(verdicts: Mapping[str, Verdict]) -> pd.DataFrame:
     """One row a named verdict: its word and its weakest effect."""
     return pd.DataFrame([{"case": name, "weakest effect": _effect(v.effect),
-                          "verdict": v.word + (", reversed" if v.reversed else "")}
+                          "verdict": _word(v)}
                          for name, v in verdicts.items()])
+
+
+def claims_table(verdicts: Mapping[str, Verdict]) -> pd.DataFrame:
+    """One row a claim: what it says and the verdict."""
+    return pd.DataFrame([{"claim": claim.id, "statement": claim.statement,
+                          "verdict": _word(verdicts[claim.id])} for claim in claims(verdicts)])
+
+
+def _word(verdict: Verdict) -> str:
+    return verdict.word + (", reversed" if verdict.reversed else "")
 
 
 def _effect(found) -> str:
     if found is None:
         return "–"
     if not found.n:
-        return f"{found.mean:+.3g} (counted, no sampling)"
+        return f"{found.mean:.3g} (counted, no sampling)"
     return (f"{found.mean:+.3f}, 95 % one-sided limits {found.limit(-1):+.3f} and "
             f"{found.limit(+1):+.3f}, n = {found.n}")
 

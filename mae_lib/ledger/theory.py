@@ -168,6 +168,8 @@ def chosen_against_random(branching: int = 2, height: int = 3) -> Verdict:
 def pixels_depend(found: Mapping[str, pd.DataFrame], sesoi: float = 0.05) -> dict[str, Verdict]:
     """K-T10: dependence falls with distance, and is larger within an object than across its border.
 
+    Distances at which some group of images has no such pair are left out.
+
     Args:
         found: :func:`mae_lib.data.dependence.dependence` by data set.
     """
@@ -175,12 +177,13 @@ def pixels_depend(found: Mapping[str, pd.DataFrame], sesoi: float = 0.05) -> dic
     for name, rows in found.items():
         for kind, part in rows.groupby("pair", sort=False):
             table = part.pivot(index="group", columns="distance", values="correlation")
+            table = table.dropna(axis=1)
             if kind != "between":
                 falling = sorted(table.columns, reverse=True)
                 verdicts[f"{name}, falling with distance ({kind})"] = trend(table, falling, sesoi)
         if "within" in set(rows.pair):
-            wide = rows.pivot(index=["group", "distance"], columns="pair", values="correlation")
-            gap = (wide["within"] - wide["between"]).groupby("group").mean()
+            wide = rows.pivot(index="group", columns=["pair", "distance"], values="correlation")
+            gap = (wide["within"] - wide["between"]).dropna(axis=1).mean(axis=1)
             verdicts[f"{name}, within less between"] = difference(effect(gap), sesoi)
     return verdicts
 

@@ -64,6 +64,13 @@ def expectations(rates: pd.DataFrame, of: str = "c", high: int | None = None) ->
     return pd.DataFrame(rows, columns=["quantity", "value"])
 
 
+def plus_minus(table: pd.DataFrame, digits: int) -> pd.Series:
+    """Rows of :func:`estimates` as ``"1.12 ± 0.01"``, half of the interval; a dash for NaN."""
+    half = (table.high - table.low) / 2
+    return pd.Series([f"{v:.{digits}f}\u00a0±\u00a0{h:.{digits}f}" if v == v else "–"
+                      for v, h in zip(table.value, half, strict=True)], table.index)
+
+
 def at_least(high: int) -> str:
     """The name of the number of variables located from this height on."""
     return f"{NUMBER} at height {high} or above"

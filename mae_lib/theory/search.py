@@ -46,7 +46,7 @@ def locate(graph: HierGraph, target: Iterable[Node],
         GraphError: names that are no pixels of the graph, a pixel on both sides.
     """
     query = graph.query(target, visible)
-    below = _sides_below(graph, *query)
+    below = sides_below(graph, *query)
     names, children = graph.nodes, graph.children
     shared = [i for i in range(len(graph.latents)) if below[i] == BOTH]
     return Located(
@@ -61,8 +61,8 @@ def locate(graph: HierGraph, target: Iterable[Node],
 TARGET, VISIBLE, BOTH = 1, 2, 3
 
 
-def _sides_below(graph: HierGraph, target: frozenset, visible: frozenset) -> list[int]:
-    """For each node which kinds of pixels it is or has below it, children before parents."""
+def sides_below(graph: HierGraph, target: frozenset, visible: frozenset) -> list[int]:
+    """For each node which kinds of pixels it is or has below it, or 0 for none."""
     sides = [0] * len(graph.nodes)
     for name in target:
         sides[graph.number[name]] = TARGET
@@ -102,8 +102,7 @@ def climb(graph: HierGraph, target: Iterable[Node],
         front = frozenset([pixel])
         while front:
             parents = frozenset(p for name in front for p in parents_of(graph, name))
-            step = Step(pixel, front, parents, parents & above_visible)
-            yield step
+            yield Step(pixel, front, parents, parents & above_visible)
             front = parents - above_visible
 
 
@@ -138,6 +137,18 @@ class SpouseSet(NamedTuple):
     latent: frozenset
 
 
+class Round(NamedTuple):
+    """One round of Algorithm 2's climb from one visible pixel.
+
+    ``front``: nodes whose exogenous variables join s_mc; ``spouses``: latents that join it whole,
+    since they have a child here together with a member of c.
+    """
+
+    pixel: Node
+    front: frozenset
+    spouses: frozenset
+
+
 def algorithm2(graph: HierGraph, visible: Iterable[Node], c: Iterable[Node]) -> SpouseSet:
     """The paper's s_mc, with the set of next nodes emptied in every round.
 
@@ -145,7 +156,7 @@ def algorithm2(graph: HierGraph, visible: Iterable[Node], c: Iterable[Node]) -> 
         GraphError: names that are not in the graph.
     """
     exogenous, latent = set(), set()
-    for _, _, spouses, front in _rounds(graph, visible, c, forget=True):
+    for _, front, spouses in rounds(graph, visible, c):
         exogenous |= front
         latent |= spouses
     return SpouseSet(frozenset(exogenous), frozenset(latent))
@@ -160,16 +171,23 @@ def rounds_as_printed(graph: HierGraph, visible: Iterable[Node], c: Iterable[Nod
         RuntimeError: it has not ended after ``most`` rounds.
     """
     count = 0
-    for count, (pixel, *_) in enumerate(_rounds(graph, visible, c, forget=False), 1):
+    for count, (pixel, *_) in enumerate(rounds(graph, visible, c, forget=False), 1):
         if count == most:
             raise RuntimeError(f"the printed Algorithm 2 must end, but has not after {most} "
                                f"rounds; it is at pixel {pixel!r}")
     return count
 
 
-def _rounds(graph: HierGraph, visible: Iterable[Node], c: Iterable[Node], forget: bool
-            ) -> Iterator[tuple[Node, frozenset, set, frozenset]]:
-    """Algorithm 2's rounds: pixel, next nodes, spouses of members of c, nodes of this round."""
+def rounds(graph: HierGraph, visible: Iterable[Node], c: Iterable[Node], *, forget: bool = True
+           ) -> Iterator[Round]:
+    """Algorithm 2's loops, round by round.
+
+    Args:
+        forget: empty the set of next nodes in every round. In print that line is missing.
+
+    Raises:
+        GraphError: names that are not in the graph.
+    """
     query, c = graph.query((), visible), frozenset(c)
     if unknown := sorted(map(repr, c.difference(graph.latents))):
         raise GraphError(f"c must hold latents of the graph, got {unknown[0]}")
@@ -183,7 +201,7 @@ def _rounds(graph: HierGraph, visible: Iterable[Node], c: Iterable[Node], forget
                 parents = frozenset(parents_of(graph, name))
                 spouses |= {p for known in parents & c for p in parents - {known}}
                 following |= parents - c
-            yield pixel, frozenset(following), spouses, front
+            yield Round(pixel, front, frozenset(spouses))
             front = frozenset(following)
 
 

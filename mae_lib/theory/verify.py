@@ -82,7 +82,7 @@ def verify_theorem1(graph: HierGraph, target: Iterable[Node], visible: Iterable[
         independent=_independent(graph, s_m, c | latent, private),
         minimal=not any(_valid(facts, query, c - {spared}) for spared in c),
         nonredundant_mc=_nonredundant(facts, c, latent, private),
-        markov=_separated(graph, query, c), semantics=semantics)
+        markov=separates(graph, c, *query), semantics=semantics)
 
 
 def brute_force_minimal(graph: HierGraph, target: Iterable[Node],
@@ -113,6 +113,19 @@ def valid_sets(graph: HierGraph, target: Iterable[Node], visible: Iterable[Node]
     subsets = chain.from_iterable(combinations(graph.latents, n)
                                   for n in range(len(graph.latents) + 1))
     return [frozenset(s) for s in subsets if _valid(facts, query, s)]
+
+
+def separates(graph: HierGraph, c: Iterable[Node], target: Iterable[Node],
+              visible: Iterable[Node] | None = None) -> bool:
+    """Whether c d-separates target from visible pixels; needs no invertibility.
+
+    Raises:
+        GraphError: as :meth:`mae_lib.theory.graph.HierGraph.query`.
+    """
+    query = graph.query(target, visible)
+    if not (query.target and query.visible):
+        return True
+    return nx.is_d_separator(graph.to_networkx(), set(query.target), set(query.visible), set(c))
 
 
 class _Facts:
@@ -173,12 +186,6 @@ def _nonredundant(facts: _Facts, c: frozenset, latent: frozenset, private: froze
     return not c & latent and not any(
         facts.follow(c | latent, private - {name}, (), [name]) for name in private
     ) and not any(facts.follow(c | latent - {name}, private, [name]) for name in latent)
-
-
-def _separated(graph: HierGraph, query: Query, c: frozenset) -> bool:
-    if not (query.target and query.visible):
-        return True
-    return nx.is_d_separator(graph.to_networkx(), set(query.target), set(query.visible), set(c))
 
 
 def _check(graph: HierGraph, latents: Mapping[str, frozenset], nodes: Mapping[str, frozenset]

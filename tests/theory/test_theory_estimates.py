@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from mae_lib.theory.batch import locate_many
-from mae_lib.theory.estimates import at_least, estimates, expectations
+from mae_lib.theory.estimates import at_least, estimates, expectations, plus_minus
 from mae_lib.theory.families import tree
 from mae_lib.theory.levels import level_stats, nodes_by_height
 from mae_lib.theory.rates import tree_rates
@@ -45,6 +45,11 @@ def test_nothing_located_has_no_height():
     found = estimates(np.zeros((4, 3), int)).set_index("quantity").value
     assert np.isnan(found["mean height"]) and found["masks that locate nothing"] == 1
     assert np.isnan(expectations(tree_rates(2, 3, 0, 0.0)).value[0])
+
+
+def test_estimates_are_written_with_half_their_interval():
+    table = pd.DataFrame({"value": [1.25, np.nan], "low": [1.2, np.nan], "high": [1.3, np.nan]})
+    assert plus_minus(table, 2).tolist() == ["1.25\u00a0±\u00a00.05", "–"]
 
 
 @pytest.mark.parametrize(("call", "message"), [

@@ -6,6 +6,7 @@ import pytest
 from random_graphs import law, random_case
 
 from mae_lib.theory.graph import GraphError, HierGraph
+from mae_lib.theory.problems import SMALLEST
 from mae_lib.theory.search import (
     algorithm2,
     climb,
@@ -100,8 +101,8 @@ def test_corollary_4_barren_latents_change_nothing(case):
 def test_corollary_5_ignoring_a_pixel_shrinks_what_is_shared(case):
     graph, target, visible = case
     before = locate(*case)
-    for pixel in sorted(visible):
-        after = locate(graph, target, visible - {pixel})
+    for pixel in sorted(target | visible):
+        after = locate(graph, target - {pixel}, visible - {pixel})
         assert after.shared <= before.shared
         assert after.c <= graph.ancestors(before.c)
 
@@ -211,8 +212,8 @@ def test_p2_s_mc_may_contain_members_of_c():
 
 
 def test_p3_s_mc_may_contain_functions_of_c():
-    graph = HierGraph([("z1", "z2"), ("z1", "x1"), ("z2", "x1"), ("z2", "x2")], ["x1", "x2"])
-    found = locate(graph, ["x2"])
+    graph, target = SMALLEST["P3"]
+    found = locate(graph, target)
     assert found.c == {"z2"} and "z1" in algorithm2(graph, ["x1"], found.c).exogenous
 
 

@@ -4,8 +4,9 @@ import pytest
 from random_graphs import law, random_case
 
 from mae_lib.theory.graph import GraphError, HierGraph
+from mae_lib.theory.linear import coefficients
 from mae_lib.theory.search import algorithm2, locate
-from mae_lib.theory.verify import brute_force_minimal, valid_sets, verify_theorem1
+from mae_lib.theory.verify import _Facts, brute_force_minimal, valid_sets, verify_theorem1
 
 SKIP_DIAMOND = HierGraph([("z1", "z2"), ("z1", "x1"), ("z1", "x2"), ("z2", "x1"), ("z2", "x2")],
                          ["x1", "x2"])
@@ -67,6 +68,16 @@ def test_a_wrong_s_m_is_refused(case):
 
 
 @law
+def test_a_wrong_s_mc_is_refused(case):
+    """Less of it does not generate the visible side; more is not known there, or follows from c."""
+    graph = case[0]
+    found = locate(*case)
+    for name in graph.nodes:
+        checked = report(case, found, s_mc=found.s_mc ^ {name})
+        assert not checked.nonredundant_mc if name in found.shared else not checked.ok
+
+
+@law
 def test_independence_agrees_with_d_separation(case):
     """In the graph that has a node for every exogenous variable, given nothing."""
     graph = case[0]
@@ -101,37 +112,31 @@ def test_c_is_the_one_smallest_set_whatever_the_dimensions():
         assert brute_force_minimal(*case, dimensions) == [locate(*case).c]
 
 
-def test_linear_modules_meet_both_conditions_and_no_smaller_set_does():
+def test_linear_modules_meet_both_conditions():
     """Random invertible linear modules: equal row spaces, orthogonal coefficients."""
     rng = np.random.default_rng(5)
-    for case in thousands(300):
-        graph, target, visible = case
-        rows = _coefficients(graph, rng)
-        found = locate(*case)
-        noise = np.eye(len(graph.nodes))
-        own = [noise[graph.number[v]] for v in sorted(found.s_m)]
-        parts = np.vstack([*_rows(rows, graph, found.c), *own, np.zeros(len(graph.nodes))])
-        hidden = np.vstack([*_rows(rows, graph, target), np.zeros(len(graph.nodes))])
-        everything = np.vstack([parts, hidden])
-        ranks = {np.linalg.matrix_rank(m, tol=1e-8) for m in (parts, hidden, everything)}
-        assert len(ranks) == 1
-        assert not any(np.abs(row[[graph.number[v] for v in found.s_m]]).sum()
-                       for row in _rows(rows, graph, found.c))
+    for graph, target, visible in thousands(300):
+        rows, found = coefficients(graph, rng), locate(graph, target, visible)
+        own = dict(zip(graph.nodes, np.eye(len(graph.nodes)), strict=True))
+        c = [row for z in found.c for row in rows[z]]
+        for pixels, private in ((target, found.s_m), (visible, found.s_mc)):
+            parts = [*c, *(own[v] for v in private)]
+            whole = [row for p in pixels for row in rows[p]]
+            assert len({_rank(graph, m) for m in (parts, whole, parts + whole)}) == 1
+        assert not np.any([[row[graph.number[v]] for v in found.s_m] for row in c])
 
 
-def _rows(rows, graph, names):
-    return [row for name in sorted(names) for row in rows[graph.number[name]]]
+def _rank(graph, rows) -> int:
+    return np.linalg.matrix_rank(np.reshape(rows, (-1, len(graph.nodes))), tol=1e-8) if rows else 0
 
 
-def _coefficients(graph, rng) -> list[np.ndarray]:
-    """Each node as an invertible matrix times its parents and own noise, in terms of all noise."""
-    rows: list[np.ndarray] = [None] * len(graph.nodes)
-    for i in graph.order:
-        own = np.eye(len(graph.nodes))[i:i + 1]
-        inputs = np.vstack([*(rows[j] for j in graph.parents[i]), own])
-        q, _ = np.linalg.qr(rng.standard_normal((len(inputs), len(inputs))))
-        rows[i] = q @ inputs
-    return rows
+def test_p7_c_has_more_coordinates_than_there_are_sources():
+    """Two members that share a cause hold it twice."""
+    edges = [("z1", "a"), ("z1", "b"), ("a", "x1"), ("a", "x2"), ("b", "x3"), ("b", "x4")]
+    graph = HierGraph(edges, ["x1", "x2", "x3", "x4"])
+    rows, found = coefficients(graph, np.random.default_rng(0)), locate(graph, ["x1", "x3"])
+    c = np.vstack([rows[z] for z in sorted(found.c)])
+    assert len(c) == 4 and _rank(graph, list(c)) == 3 == len(found.shared)
 
 
 def test_p6_without_noise_c_is_not_the_smallest_set():
@@ -147,8 +152,6 @@ def test_p6_without_noise_c_is_not_the_smallest_set():
 
 
 def test_closures_agree_with_a_slow_loop():
-    from mae_lib.theory.verify import _Facts
-
     rng = np.random.default_rng(9)
     for graph, target, _ in thousands(500):
         noise = {name for name in graph.nodes if rng.random() < 0.4}

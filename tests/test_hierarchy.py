@@ -1,0 +1,57 @@
+"""Tables and boxes of the chapters on the theory say what the search and the verdicts say."""
+
+import pytest
+
+from mae_lib import hierarchy
+from mae_lib.ledger.verdicts import Effect, all_of, difference, effect, exact
+from mae_lib.theory.families import FIGURE4_MASKS, figure4
+
+
+def test_steps_are_those_of_the_worked_example():
+    table = hierarchy.steps(figure4(), FIGURE4_MASKS["conservative"])
+    assert table["from pixel"].tolist() == ["x2", "x3", "x3"]
+    assert table["shared: selected"].tolist() == ["z3", "–", "z1"]
+    assert table["private: climb on"].tolist() == ["–", "z4", "–"]
+
+
+def test_searches_are_one_row_a_mask():
+    table = hierarchy.searches(figure4(), FIGURE4_MASKS).set_index("mask")
+    assert table.c.to_dict() == {"conservative": "z3", "aggressive": "z6", "between": "z1, z2"}
+    assert table["mean height"].tolist() == [1, 1, 2]
+
+
+def test_names_come_in_a_readers_order():
+    assert hierarchy.named({"x10", "x2", "z1"}) == "x2, z1, x10" and hierarchy.named([]) == "–"
+
+
+def test_a_box_shows_the_claim_the_verdict_and_its_effects():
+    box = hierarchy.verdict_box("K-T1", exact(0, 40), "Forty <graphs>.")
+    assert 'class="verdict supported"' in box and "K-T1: supported" in box
+    assert "Forty &lt;graphs&gt;." in box
+    down = hierarchy.verdict_box("K-T6", difference(Effect(-0.5), 0), "Here.")
+    assert "verdict not-supported" in down and "not supported, reversed" in down
+    spread = hierarchy.verdict_box("K-T2", difference(effect([0.2, 0.3, 0.1]), 0.05), "There.")
+    assert "n = 3" in spread and "one-sided limits" in spread
+
+
+def test_tables_hold_every_verdict():
+    verdicts = {"K-T1": exact(0, 9), "K-T6": all_of({"a": Effect(-1.0), "b": Effect(2.0)}, 0)}
+    table = hierarchy.claims_table(verdicts)
+    assert table.verdict.tolist() == ["supported", "not supported, reversed"]
+    assert hierarchy.verdict_table(verdicts)["weakest effect"][1].startswith("-1 (counted")
+
+
+def test_drawings_have_a_panel_for_each_graph_and_a_key():
+    graph = figure4()
+    figure = hierarchy.drawings({"a": (graph, ["x1"]), "b": (graph, None), "c": (graph, [])},
+                                columns=2)
+    shown = [ax for ax in figure.axes if ax.get_visible()]
+    assert [ax.get_title() for ax in shown] == ["a", "b", "c"]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "in c" in labels and "hidden pixel" in labels
+    assert {t.get_text() for t in shown[0].texts} == {*graph.latents, *graph.pixels}
+
+
+@pytest.mark.parametrize("name", ["$c$", "$x_m$", "$s_{m^c}$"])
+def test_figure_3_names_its_variables(name):
+    assert name in {t.get_text() for t in hierarchy.information_figure().axes[0].texts}
