@@ -37,7 +37,7 @@ def test_a_box_shows_the_claim_the_verdict_and_its_effects():
 def test_tables_hold_every_verdict():
     verdicts = {"K-T1": exact(0, 9), "K-T6": all_of({"a": Effect(-1.0), "b": Effect(2.0)}, 0)}
     table = hierarchy.claims_table(verdicts)
-    assert table.verdict.tolist() == ["supported", "not supported, reversed"]
+    assert table.verdict.tolist() == ["supported", "not supported"]
     assert hierarchy.verdict_table(verdicts)["weakest effect"][1].startswith("-1 (counted")
 
 

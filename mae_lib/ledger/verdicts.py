@@ -61,7 +61,7 @@ class Verdict:
     """A verdict and what it rests on.
 
     ``effect`` is the weakest part's, ``p`` that of the whole, ``parts`` all of them by name,
-    ``reversed`` whether the opposite is the case, ``reason`` why there is no result.
+    ``reversed`` whether every part is significantly negative, ``reason`` why there is no result.
     """
 
     word: str
@@ -102,13 +102,13 @@ def all_of(parts: Mapping[str, Effect], sesoi: float) -> Verdict:
                          f"got {len(parts)} parts and {sesoi}")
     effects = list(parts.values())
     weakest, p = min(effects, key=lambda e: e.mean), max(e.p() for e in effects)
-    upper = min(e.limit(+1, ALPHA / len(effects)) for e in effects)
+    limits = [e.limit(+1, ALPHA / len(effects)) for e in effects]
     if all(e.limit(-1) > 0 for e in effects):
         word = SUPPORTED if weakest.mean >= sesoi else NEGLIGIBLE
     else:
-        excluded = upper < sesoi or upper <= 0  # with no interest in a size, 0 is excluded too
+        excluded = min(limits) < sesoi or min(limits) <= 0  # at a SESOI of 0, 0 is excluded too
         word = NOT_SUPPORTED if excluded else INCONCLUSIVE
-    return Verdict(word, weakest, p, dict(parts), word == NOT_SUPPORTED and upper < 0)
+    return Verdict(word, weakest, p, dict(parts), word == NOT_SUPPORTED and max(limits) < 0)
 
 
 def equivalent(found: Effect, margin: float) -> Verdict:
@@ -188,7 +188,8 @@ def weakest(verdicts: Mapping[str, Verdict]) -> Verdict:
     worst = min(verdicts.values(), key=lambda v: ranks.index(v.word))
     parts = {f"{name}: {part}": e for name, v in verdicts.items() for part, e in v.parts.items()}
     p = max((v.p for v in verdicts.values() if v.p == v.p), default=float("nan"))
-    return Verdict(worst.word, worst.effect, p, parts, worst.reversed, worst.reason)
+    return Verdict(worst.word, worst.effect, p, parts, all(v.reversed for v in verdicts.values()),
+                   worst.reason)
 
 
 def holm(pvalues: Mapping[str, float]) -> dict[str, float]:
