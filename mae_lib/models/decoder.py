@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mae_lib.models.encoder import Encoded
+from mae_lib.models.encoder import Encoded, take
 from mae_lib.models.masks import Mask
 from mae_lib.models.patches import sincos_2d
 from mae_lib.models.transformer import EPS, Block, initialise
@@ -36,16 +36,25 @@ class Decoder(nn.Module):
         nn.init.normal_(self.mask_token, std=0.02)
 
     def forward(self, latent: Encoded, mask: Mask) -> Tensor:
+        """Predict the hidden patches, in the order of ``mask.hidden``: ``[B, H, outputs]``."""
+        return self._predict(latent, mask, mask.hidden.shape[1])
+
+    def everywhere(self, latent: Encoded, mask: Mask) -> Tensor:
         """Predict every patch, also the visible ones: ``[B, L, outputs]``."""
+        places = torch.cat(mask, dim=1).argsort(1)
+        return take(self._predict(latent, mask, self.patches), places)
+
+    def _predict(self, latent: Encoded, mask: Mask, last: int) -> Tensor:
+        """Predictions of the last tokens in the order class token, visible, hidden patches.
+
+        The order of tokens means nothing to a transformer; this one needs no scattering, and what
+        nobody asked for is left out of the last block.
+        """
         x = self.embed(latent.tokens)
         prefix = x.shape[1] - mask.visible.shape[1]
-        x = torch.cat([x[:, :prefix], self._fill(x[:, prefix:], mask.visible)], dim=1)
-        x = x + self.pos_embed
-        for block in self.blocks:
+        front, positions = self.pos_embed[:, :prefix], self.pos_embed[0, prefix:]
+        x = torch.cat([x[:, :prefix] + front, x[:, prefix:] + positions[mask.visible],
+                       self.mask_token + positions[mask.hidden]], dim=1)
+        for block in self.blocks[:-1]:
             x = block(x)
-        return self.pred(self.norm(x[:, prefix:]))
-
-    def _fill(self, x: Tensor, visible: Tensor) -> Tensor:
-        """Tokens of visible patches at their places, mask tokens elsewhere: ``[B, L, width]``."""
-        everywhere = self.mask_token.to(x.dtype).expand(len(x), self.patches, -1)
-        return everywhere.scatter(1, visible.unsqueeze(-1).expand_as(x), x)
+        return self.pred(self.norm(self.blocks[-1](x, last)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from mae_lib.models.encoder import take
 from mae_lib.models.masks import Mask
 
 
@@ -12,11 +11,11 @@ def masked_mse(prediction: Tensor, target: Tensor, mask: Mask) -> Tensor:
     """Mean squared error over hidden patches only (He et al., section 3).
 
     Args:
-        prediction, target: ``[B, L, n]``.
+        prediction, target: of the hidden patches, ``[B, H, n]``.
 
     Raises:
         ValueError: the mask hides nothing, so that the mean would be 0/0.
     """
     if mask.hidden.shape[1] == 0:
         raise ValueError("mask must hide at least one patch, got a mask that hides none")
-    return (take(prediction, mask.hidden) - take(target, mask.hidden)).square().mean()
+    return (prediction - target).square().mean()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mae_lib.models.decoder import Decoder
-from mae_lib.models.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoder
+from mae_lib.models.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoded, Encoder, take
 from mae_lib.models.losses import masked_mse
 from mae_lib.models.masks import CUTS, Mask, random_mask, unit_mask, visible_count
 from mae_lib.models.patches import patch_grid
@@ -38,8 +38,8 @@ class MaskedAutoencoder(nn.Module):
         encoder, decoder: the two networks.
         sampler: ``(batch, generator) -> Mask``.
         show: ``(encoder, patches, mask) -> tokens``, what the encoder sees of a masked image.
-        target: ``[B, L, n] -> [B, L, n]``, what is to be predicted, from standardised patches.
-        loss: ``(prediction, target, mask) -> scalar``.
+        target: ``[B, H, n] -> [B, H, n]``, what is to be predicted, from standardised patches.
+        loss: ``(prediction, target, mask) -> scalar``, of the hidden patches ``[B, H, n]``.
         config: JSON-able settings from which the same model can be built again.
     """
 
@@ -59,17 +59,18 @@ class MaskedAutoencoder(nn.Module):
     def forward(self, images: Tensor, mask: Mask) -> Tensor:
         """The training loss (a scalar) of images ``[B,3,H,W]`` in [0, 1]."""
         patches = self.encoder.patches(images)
-        return self.loss(self._predict(patches, mask), self.target(patches), mask)
+        prediction = self.decoder(self._encode(patches, mask), mask)
+        return self.loss(prediction, self.target(take(patches, mask.hidden)), mask)
 
     def predict(self, images: Tensor, mask: Mask) -> Tensor:
         """Predicted patch vectors ``[B, L, n]`` in units of the target, visible patches included.
 
         The mask may hide nothing: this is the read-out without masking of Kong et al., figure 5.
         """
-        return self._predict(self.encoder.patches(images), mask)
+        return self.decoder.everywhere(self._encode(self.encoder.patches(images), mask), mask)
 
-    def _predict(self, patches: Tensor, mask: Mask) -> Tensor:
-        return self.decoder(self.encoder.encode(self.show(self.encoder, patches, mask)), mask)
+    def _encode(self, patches: Tensor, mask: Mask) -> Encoded:
+        return self.encoder.encode(self.show(self.encoder, patches, mask))
 
 
 def drop_hidden(encoder: Encoder, patches: Tensor, mask: Mask) -> Tensor:

@@ -22,10 +22,13 @@ class Attention(nn.Module):
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each ``[B, heads, T, D / heads]``."""
         batch, tokens, _ = x.shape
-        return self.qkv(x).reshape(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind()
+        parts = self.qkv(x).reshape(batch, tokens, 3, self.heads, -1).unbind(2)
+        return tuple(part.transpose(1, 2) for part in parts)
 
-    def forward(self, x: Tensor) -> Tensor:
-        mixed = F.scaled_dot_product_attention(*self.project(x))
+    def forward(self, x: Tensor, last: int | None = None) -> Tensor:
+        """Mix all tokens into each of them, or only into the ``last`` ones."""
+        query, key, value = self.project(x)
+        mixed = F.scaled_dot_product_attention(_last(query, last), key, value)
         return self.proj(mixed.transpose(1, 2).flatten(2))
 
     def weights(self, x: Tensor) -> Tensor:
@@ -54,9 +57,15 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width, eps=EPS)
         self.mlp = MLP(width, 4 * width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attn(self.norm1(x))
+    def forward(self, x: Tensor, last: int | None = None) -> Tensor:
+        """The next ``[B, T, D]``, or its ``last`` tokens only (the same numbers, for less)."""
+        x = _last(x, last) + self.attn(self.norm1(x), last)
         return x + self.mlp(self.norm2(x))
+
+
+def _last(x: Tensor, count: int | None) -> Tensor:
+    """The last ``count`` tokens of ``x [..., T, D]``; all of them if None."""
+    return x if count is None else x.narrow(-2, x.shape[-2] - count, count)
 
 
 def initialise(module: nn.Module) -> None:

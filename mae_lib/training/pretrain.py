@@ -57,7 +57,7 @@ def pretrain(method: MaskedAutoencoder, images: ImageSet, recipe: Recipe, *, see
     if images.size != method.encoder.size:
         raise ValueError(f"images must be {method.encoder.size[0]}x{method.encoder.size[1]} "
                          f"pixels for this encoder, got {images.size[0]}x{images.size[1]}")
-    backend = pick_backend(backend, device)
+    backend = pick_backend(backend, device, recipe.steps)
     method.to(training_device(backend, device)).train()
     optimizer = adamw(method, recipe, backend)
     identity = {"config": method.config, "recipe": asdict(recipe), "seed": seed,

@@ -9,8 +9,10 @@ a tensor, so that nothing is ever compiled twice.
 from __future__ import annotations
 
 import importlib.util
+import logging
 import shutil
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -19,14 +21,16 @@ from mae_lib.models.masks import Mask
 from mae_lib.training.schedule import Recipe, parameter_groups
 
 BACKENDS = ("eager", "inductor", "xla")
+LONG = 6_000  # steps; compilation costs as much as inductor gains in about so many
 TrainStep = Callable[[Tensor, Mask, float], Tensor]
 
 
-def pick_backend(backend: str = "auto", device: torch.device | str = "cpu") -> str:
+def pick_backend(backend: str = "auto", device: torch.device | str = "cpu",
+                 steps: int = 0) -> str:
     """The backend that ``auto`` stands for: XLA on a TPU, inductor on CUDA, eager on a CPU.
 
-    On a CPU inductor gains a few per cent at the sizes of this book (``benchmarks/training.py``)
-    and costs half a minute of compilation, so it has to be asked for.
+    For ``LONG`` or more ``steps`` it is inductor on a CPU too, where a compiler works: only then
+    does its gain (``benchmarks/training.py``) pay for the time of compilation.
 
     Raises:
         ValueError: an unknown backend, or one that is not installed here.
@@ -34,13 +38,15 @@ def pick_backend(backend: str = "auto", device: torch.device | str = "cpu") -> s
     if backend == "auto":
         if torch.device(device).type == "cuda":
             return "inductor"
-        return "xla" if _on_tpu() else "eager"
+        if _on_tpu():
+            return "xla"
+        return "inductor" if steps >= LONG and _compiler_works() else "eager"
     if backend not in BACKENDS:
         raise ValueError(f"backend must be auto, {', '.join(BACKENDS)}, got {backend!r}")
     if backend == "xla" and importlib.util.find_spec("torch_xla") is None:
         raise ValueError("backend 'xla' needs torch_xla, which is not installed here; "
                          "use backend='auto'")
-    if backend == "inductor" and not (shutil.which("g++") or shutil.which("clang++")):
+    if backend == "inductor" and not _compiler():
         raise ValueError("backend 'inductor' needs a C++ compiler (g++ or clang++), got none; "
                          "use backend='eager'")
     return backend
@@ -123,6 +129,20 @@ def _run_trace() -> None:
     import torch_xla
 
     torch_xla.sync()
+
+
+def _compiler() -> str | None:
+    return shutil.which("g++") or shutil.which("clang++")
+
+
+@lru_cache
+def _compiler_works() -> bool:
+    """Whether something small compiles; a compiler may lack OpenMP, say."""
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # of CUDA, not missed
+    try:
+        return bool(_compiler() and torch.compile(torch.Tensor.sin)(torch.ones(8)).isfinite().all())
+    except Exception:  # whatever it is, training can do without
+        return False
 
 
 def _on_tpu() -> bool:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mae_lib.models.decoder import Decoder
-from mae_lib.models.encoder import Encoded
+from mae_lib.models.encoder import Encoded, take
 from mae_lib.models.masks import Mask, nothing_hidden, random_mask
 
 GRID = (4, 5)
@@ -31,24 +31,30 @@ def slow_decode(decoder, latent, mask):
     predictions = []
     for b in range(len(latent.patches)):
         places = {int(p): k for k, p in enumerate(mask.visible[b])}
-        line = [decoder.embed(latent.cls[b]) + decoder.pos_embed[0, 0]]
+        first = 0 if latent.cls is None else 1
+        line = [decoder.embed(latent.cls[b]) + decoder.pos_embed[0, 0]] if first else []
         for patch in range(decoder.patches):
             seen = patch in places
             token = decoder.embed(latent.patches[b, places[patch]]) if seen else (
                 decoder.mask_token[0, 0])
-            line.append(token + decoder.pos_embed[0, 1 + patch])
+            line.append(token + decoder.pos_embed[0, first + patch])
         x = torch.stack(line)[None]
         for block in decoder.blocks:
             x = block(x)
-        predictions.append(decoder.pred(decoder.norm(x))[0, 1:])
+        predictions.append(decoder.pred(decoder.norm(x))[0, first:])
     return torch.stack(predictions)
 
 
-def test_the_decoder_agrees_with_a_loop(decoder, mask):
-    z = latent(5)
-    prediction = decoder(z, mask)
-    assert prediction.shape == (3, 20, 12)
-    torch.testing.assert_close(prediction, slow_decode(decoder, z, mask), rtol=1e-5, atol=1e-5)
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("class_token", [True, False])
+def test_the_decoder_agrees_with_a_loop(depth, class_token, mask):
+    decoder = Decoder(32, GRID, 12, width=16, depth=depth, heads=2, class_token=class_token)
+    z = latent(5, class_token)
+    expected = slow_decode(decoder, z, mask)
+    everywhere = decoder.everywhere(z, mask)
+    assert everywhere.shape == (3, 20, 12)
+    torch.testing.assert_close(everywhere, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(decoder(z, mask), take(expected, mask.hidden), rtol=1e-5, atol=1e-5)
 
 
 def test_the_order_of_visible_patches_does_not_matter(decoder, mask):
@@ -60,21 +66,16 @@ def test_the_order_of_visible_patches_does_not_matter(decoder, mask):
 
 def test_without_hidden_patches_the_mask_token_has_no_influence(decoder):
     z, mask = latent(20), nothing_hidden(3, GRID)
-    before = decoder(z, mask)
+    before = decoder.everywhere(z, mask)
     torch.testing.assert_close(before, slow_decode(decoder, z, mask), rtol=1e-5, atol=1e-5)
     torch.nn.init.ones_(decoder.mask_token)
-    assert torch.equal(decoder(z, mask), before)
+    assert torch.equal(decoder.everywhere(z, mask), before)
+    assert decoder(z, mask).shape == (3, 0, 12)
 
 
 def test_the_class_token_takes_part(decoder, mask):
     z = latent(5)
     assert not torch.allclose(decoder(z, mask), decoder(z._replace(cls=z.cls + 1), mask))
-
-
-def test_a_decoder_without_class_token_predicts_every_patch(mask):
-    decoder = Decoder(32, GRID, 12, width=16, depth=1, heads=2, class_token=False)
-    assert decoder.pos_embed.shape == (1, 20, 16)
-    assert decoder(latent(5, class_token=False), mask).shape == (3, 20, 12)
 
 
 def test_positions_are_fixed_and_the_mask_token_is_not(decoder):

@@ -2,6 +2,7 @@ import contextlib
 import itertools
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -152,7 +153,9 @@ def test_a_kill_inside_a_save_loses_at_most_that_save(tmp_path, undisturbed, mon
     assert same(train(tmp_path, weights=7), undisturbed)
 
 
-def test_ctrl_c_finishes_the_step_and_saves(tmp_path, undisturbed, monkeypatch):
+@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.skipif(
+    not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler"))])
+def test_ctrl_c_finishes_the_step_and_saves(tmp_path, backend, undisturbed, monkeypatch):
     def press_at_123(self, loss, record=loop._Run.record):
         record(self, loss)
         if self.step + len(self.pending) == 123:
@@ -160,11 +163,12 @@ def test_ctrl_c_finishes_the_step_and_saves(tmp_path, undisturbed, monkeypatch):
 
     monkeypatch.setattr(loop._Run, "record", press_at_123)
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path, every_seconds=1e9)
+        train(tmp_path, every_seconds=1e9, backend=backend)
     assert [path.stem for path in tmp_path.glob("*.json")] == ["step-000000123"]
     monkeypatch.undo()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert same(train(tmp_path, weights=7), undisturbed)
+    expected = undisturbed if backend == "eager" else train(backend=backend)
+    assert same(train(tmp_path, weights=7, backend=backend), expected)
 
 
 def test_a_second_ctrl_c_stops_at_once():

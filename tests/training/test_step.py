@@ -6,9 +6,10 @@ import pytest
 import torch
 from tiny import run_python, tiny_images, tiny_model
 
+from mae_lib.training import step
 from mae_lib.training.pretrain import mask_generator, pretrain
 from mae_lib.training.schedule import Recipe, parameter_groups
-from mae_lib.training.step import adamw, compile_step, pick_backend, training_device
+from mae_lib.training.step import LONG, adamw, compile_step, pick_backend, training_device
 
 RECIPE = Recipe(views=400, batch=20, lr=5e-3, warmup=0.2)
 needs_xla = pytest.mark.skipif(importlib.util.find_spec("torch_xla") is None,
@@ -172,6 +173,26 @@ def test_missing_compiler_is_named(monkeypatch):
 
 def test_auto_is_eager_on_a_cpu_and_inductor_on_cuda():
     assert (pick_backend("auto", "cpu"), pick_backend("auto", "cuda:0")) == ("eager", "inductor")
+
+
+@needs_compiler
+def test_auto_compiles_what_is_long_enough():
+    assert [pick_backend("auto", steps=n) for n in (LONG - 1, LONG)] == ["eager", "inductor"]
+
+
+def test_auto_does_without_a_compiler_that_is_missing_or_fails(monkeypatch):
+    monkeypatch.setattr(step, "_compiler", lambda: None)
+    step._compiler_works.cache_clear()
+    assert pick_backend("auto", steps=LONG) == "eager"
+
+    def fail(function):
+        raise RuntimeError("omp.h: no such file")
+
+    monkeypatch.undo()
+    monkeypatch.setattr(torch, "compile", fail)
+    step._compiler_works.cache_clear()
+    assert pick_backend("auto", steps=LONG) == "eager"
+    step._compiler_works.cache_clear()
 
 
 def test_xla_refuses_a_model_on_the_cpu(model):
