@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -20,7 +21,7 @@ from mae_lib.theory.search import Step, climb, locate
 
 def drawings(panels: Mapping[str, tuple[HierGraph, Iterable[Node] | None]], *, columns: int = 1,
              key: bool = True) -> Figure:
-    """Graphs with what a mask locates in them, one panel each.
+    """Graphs with what a mask locates in them, one panel each, all to one scale.
 
     Args:
         panels: ``{title: (graph, hidden pixels)}``; with None instead of pixels the graph alone.
@@ -29,13 +30,15 @@ def drawings(panels: Mapping[str, tuple[HierGraph, Iterable[Node] | None]], *, c
     rows = -(-len(panels) // columns)
     with figures.style():
         width = figures.WIDTH
-        tall = [_aspect(graph) * width / columns for graph, _ in panels.values()]
-        fig, axes = plt.subplots(rows, columns, squeeze=False,
-                                 figsize=(width, rows * (max(tall) + 0.3) + 0.6 * key))
+        wide, tall = np.max([_span(graph) for graph, _ in panels.values()], axis=0)
+        fig, axes = plt.subplots(rows, columns, squeeze=False, figsize=(
+            width, rows * (tall / wide * width / columns + 0.3) + 0.6 * key))
         for ax, (title, (graph, target)) in zip(axes.flat, panels.items(), strict=False):
             query = None if target is None else graph.query(target)
             draw(graph, ax, query, None if query is None else locate(graph, *query))
             ax.set_title(title)
+            middle, foot = np.mean(ax.get_xlim()), ax.get_ylim()[0]
+            ax.set(xlim=(middle - wide / 2, middle + wide / 2), ylim=(foot, foot + tall))
         for ax in axes.flat[len(panels):]:
             ax.set_visible(False)
         if key:
@@ -119,7 +122,7 @@ def _step(number: int, step: Step) -> dict:
             "private: climb on": named(private)}
 
 
-def _aspect(graph: HierGraph) -> float:
-    """Height over width of a drawing."""
+def _span(graph: HierGraph) -> tuple[float, float]:
+    """Width and height of a drawing."""
     xs, ys = zip(*positions(graph).values(), strict=True)
-    return (max(ys) - min(ys) + 1.1) / (max(xs) - min(xs) + 1.2)
+    return max(xs) - min(xs) + 1.2, max(ys) - min(ys) + 1.1

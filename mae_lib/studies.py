@@ -59,7 +59,7 @@ class Setting:
     target: str = "pixel"
     seed: int = 0
     preset: str = "laptop"
-    views: int = 100_000
+    views: int = 300_000
     batch: int = 32
     lr: float = 1.5e-3
     train_images: int = 40_000

@@ -13,7 +13,9 @@ import numpy as np
 
 from mae_lib import runs, store, studies
 from mae_lib.data.images import ImageSet
+from mae_lib.identification import IDENTIFIABILITY, Trial
 from mae_lib.studies import Setting, Study
+from mae_lib.theory.identifiability.cases import run
 from mae_lib.training.pretrain import batch_index, mask_generator
 from mae_lib.training.schedule import Recipe
 from mae_lib.training.step import adamw, compile_step
@@ -21,11 +23,11 @@ from mae_lib.training.step import adamw, compile_step
 FIRST_STEPS, FIRST_IMAGES = 60, 200
 STUDIES = {study.kind: study for study in (studies.PRETRAINING, studies.RECONSTRUCTION,
                                            studies.FLOORS, studies.LINEAR_PROBE,
-                                           studies.PIXEL_PROBE)}
+                                           studies.PIXEL_PROBE, IDENTIFIABILITY)}
 # Of every number of a kind; a whole training, which may end elsewhere on another processor, by the
 # mean of its last losses, relatively.
 TOLERANCES = {"pretraining": 0.02, "reconstruction": 1e-3, "floors": 1e-4, "linear_probe": 2e-3,
-              "pixel_probe": 2e-3}
+              "pixel_probe": 2e-3, "identifiability": 0.02}
 
 
 class Check(NamedTuple):
@@ -51,7 +53,7 @@ class Published(NamedTuple):
 
     name: str
     study: Study
-    setting: Setting
+    setting: Setting | Trial
     arguments: dict
     result: runs.Result
 
@@ -61,8 +63,9 @@ def verify(*, full: bool = False, report: Callable[[str], object] = print) -> bo
 
     Checksums of all files; then, of one training run and one reconstruction per data set, the
     first losses (relative tolerance .001) and the unmasked read-out of the first images (.001 in
-    every metric); and the floors in full (.0001). One line each goes to ``report``. A result whose
-    code or data have changed since is not well either. The reader's own cache is left alone.
+    every metric); the floors (.0001) and an identifiability trial (.02) in full. One line each goes
+    to ``report``. A result whose code or data have changed since is not well either. The reader's
+    own cache is left alone.
 
     Args:
         full: compute every result again: trainings from nothing, evaluations from the published
@@ -135,12 +138,14 @@ def _read(stem: Path) -> Published:
     stored = store.read(stem)
     if stored is None:
         raise ValueError("its record is missing")
-    record, fields = stored[0], Setting.__dataclass_fields__
+    record = stored[0]
     if record["kind"] not in STUDIES:
         raise ValueError(f"no study is called {record['kind']}")
+    described = Trial if record["kind"] == IDENTIFIABILITY.kind else Setting
+    fields = described.__dataclass_fields__
     settings = {k: v for k, v in record["settings"].items() if k in fields}
     arguments = {k: v for k, v in record["settings"].items() if k not in fields}
-    study, setting = STUDIES[record["kind"]], Setting(**settings, seed=record["seed"])
+    study, setting = STUDIES[record["kind"]], described(**settings, seed=record["seed"])
     key = study.key(setting, **arguments)
     result = runs.find(key) if key.name == f"{stem.parent.name}/{stem.name}" else None
     if result is None:
@@ -162,17 +167,19 @@ def _report(kept: Published, compare: Callable[[Published], Check], report) -> b
 def _sample(found: list[Published]) -> Iterator[tuple[Published, Callable]]:
     """The first of each kind and data set, as far as it can be computed in a minute or two."""
     sampled = {"pretraining": _compare_losses, "reconstruction": _compare_read_out,
-               "floors": _compare_all}
+               "floors": _compare_all, "identifiability": _compare_trial}
     seen = set()
     for kept in found:
-        place = kept.study.kind, kept.setting.dataset
-        if kept.study.kind in sampled and kept.setting.views and place not in seen:
+        place = kept.study.kind, getattr(kept.setting, "dataset", None)
+        trained = getattr(kept.setting, "views", True)
+        if kept.study.kind in sampled and trained and place not in seen:
             seen.add(place)
             yield kept, sampled[kept.study.kind]
 
 
 def _everything(found: list[Published]) -> Iterator[tuple[Published, Callable]]:
-    return ((kept, _compare_all) for kept in found)
+    return ((kept, _compare_trial if kept.study is IDENTIFIABILITY else _compare_all)
+            for kept in found)
 
 
 def _compare_losses(kept: Published) -> Check:
@@ -203,6 +210,14 @@ def _compare_all(kept: Published) -> Check:
     again = kept.study.compute(kept.setting, "show", **kept.arguments)
     differ = _last_losses if kept.study.kind == "pretraining" else _records
     return Check(kept.name, f"everything, {_words(kept)}", differ(again, kept.result.value),
+                 TOLERANCES[kept.study.kind])
+
+
+def _compare_trial(kept: Published) -> Check:
+    trial, old = kept.setting, kept.result.value
+    again = run(trial.case, trial.seed, trial.steps)
+    worst = max(abs(again[score] - old[score]) for score in old)
+    return Check(kept.name, f"every score, {trial.case}, seed {trial.seed}", worst,
                  TOLERANCES[kept.study.kind])
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mae_lib import runs, store, studies
+from mae_lib.identification import IDENTIFIABILITY, Trial
 from mae_lib.verify import STUDIES, first_losses, verify
 
 PLAIN = studies.Setting("menagerie", preset="toy", views=320, lr=1e-3, train_images=200)
@@ -24,6 +25,7 @@ def results(tmp_path_factory):
         studies.FLOORS(PLAIN, test_images=16)
         studies.LINEAR_PROBE(UNTRAINED, probe_images=200, test_images=200)
         studies.PIXEL_PROBE(PLAIN, probe_images=200, test_images=200)
+        IDENTIFIABILITY(Trial("squared error", 0, 2))
         runs.publish()
     return folder / "published"
 

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, FancyArrowPatch, Patch, Rectangle
+from matplotlib.patheffects import withStroke
 
 from mae_lib.theory.graph import HierGraph, Query
 from mae_lib.theory.levels import heights
@@ -45,22 +46,28 @@ def draw(graph: HierGraph, ax: Axes, query: Query | None = None, located: Locate
          *, size: float = 0.3) -> Axes:
     """Draw a graph with, if given, the pixels of a query and what was located.
 
+    Edges that would cross a node on their way bend around it.
+
     Args:
         size: radius of a node, in units of the distance between two pixels.
     """
-    places = positions(graph)
-    for cause, effect in graph.edges:
-        ax.add_patch(FancyArrowPatch(places[cause], places[effect], arrowstyle="-|>",
-                                     shrinkA=0, shrinkB=0, mutation_scale=9, zorder=1,
-                                     color="#888888", linewidth=0.9))
+    places, shapes = positions(graph), {}
     for name, (x, y) in places.items():
         look = _look(name, graph, query, located)
         shape = _latent if name in graph.latents else _pixel
-        shape(ax, x, y, size, look)
+        shapes[name] = shape(ax, x, y, size, look)
         dark = look["facecolor"] == HIDDEN
         ax.text(x, y, str(name), ha="center", va="center_baseline", zorder=4,
                 color="white" if dark else "black",
+                path_effects=[withStroke(linewidth=2.5, foreground=look["facecolor"])],
                 weight="bold" if located and name in located.c else "normal")
+    for cause, effect in graph.edges:
+        outwards = 0.45 if places[effect][0] <= places[cause][0] else -0.45
+        bend = outwards if _near_a_node(places, cause, effect, 1.3 * size) else 0
+        ax.add_patch(FancyArrowPatch(
+            places[cause], places[effect], patchA=shapes[cause], patchB=shapes[effect], shrinkA=0,
+            shrinkB=0, connectionstyle=f"arc3,rad={bend}", arrowstyle="-|>", mutation_scale=7,
+            zorder=1, color="#777777", linewidth=0.9))
     xs, ys = zip(*places.values(), strict=True)
     ax.set(xlim=(min(xs) - 0.6, max(xs) + 0.6), ylim=(min(ys) - 0.55, max(ys) + 0.55),
            aspect="equal")
@@ -111,15 +118,27 @@ def _look(name, graph: HierGraph, query: Query | None, located: Located | None) 
     return look
 
 
-def _latent(ax: Axes, x: float, y: float, size: float, look: dict) -> None:
-    ax.add_patch(Circle((x, y), size, zorder=3, **look))
+def _latent(ax: Axes, x: float, y: float, size: float, look: dict) -> Circle:
+    shape = ax.add_patch(Circle((x, y), size, zorder=3, **look))
     if look["edgecolor"] == FOUND:
-        ax.add_patch(Circle((x, y), 1.25 * size, zorder=3, fill=False, edgecolor=FOUND,
-                            linewidth=1.2))
+        shape = ax.add_patch(Circle((x, y), 1.25 * size, zorder=3, fill=False, edgecolor=FOUND,
+                                    linewidth=1.2))
+    return shape
 
 
-def _pixel(ax: Axes, x: float, y: float, size: float, look: dict) -> None:
-    ax.add_patch(Rectangle((x - size, y - size), 2 * size, 2 * size, zorder=3, **look))
+def _pixel(ax: Axes, x: float, y: float, size: float, look: dict) -> Rectangle:
+    return ax.add_patch(Rectangle((x - size, y - size), 2 * size, 2 * size, zorder=3, **look))
+
+
+def _near_a_node(places: dict, cause, effect, distance: float) -> bool:
+    """Whether the straight line from one node to another passes a third within this distance."""
+    start, end = np.array(places[cause]), np.array(places[effect])
+    along = end - start
+    for name, place in places.items():
+        share = np.clip((place - start) @ along / (along @ along), 0, 1)
+        if name not in (cause, effect) and np.hypot(*(start + share * along - place)) < distance:
+            return True
+    return False
 
 
 def _apart(x: np.ndarray, gap: float = 0.9) -> np.ndarray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import networkx as nx
 import numpy as np
 
 from mae_lib.theory.graph import HierGraph, Node
@@ -128,7 +127,8 @@ def units_below(graph: HierGraph, units: Mapping[Node, Node] | None = None) -> l
 
 def _groups(sets: list[frozenset]) -> int:
     """Connected components of sets that are joined by what they have in common."""
-    graph = nx.Graph()
-    for k, members in enumerate(sets):
-        graph.add_edges_from((("set", k), ("member", m)) for m in members)
-    return nx.number_connected_components(graph)
+    groups: list[frozenset] = []
+    for members in sets:
+        apart = [group for group in groups if group.isdisjoint(members)]
+        groups = [*apart, members.union(*(g for g in groups if not g.isdisjoint(members)))]
+    return len(groups)

@@ -35,34 +35,37 @@ def locate(graph: HierGraph, target: Iterable[Node],
            visible: Iterable[Node] | None = None) -> Located:
     """Closed form of Algorithm 1 in O(nodes + edges), ours.
 
-    A latent is shared if it has a target and a visible pixel below it, and it is in c if moreover
-    no child of it has both.
+    A latent is shared if it has a target and a visible pixel below it, and
+    it is in c if moreover no child of it has both.
 
     Args:
         target: pixels to be reconstructed.
-        visible: pixels that are seen; all others if None. Pixels in neither set are ignored.
+        visible: pixels that are seen; all others if None. Pixels in neither
+            set are ignored.
 
     Raises:
         GraphError: names that are no pixels of the graph, a pixel on both sides.
     """
-    query = graph.query(target, visible)
-    below = sides_below(graph, *query)
+    below = sides_below(graph, *graph.query(target, visible))
     names, children = graph.nodes, graph.children
+    sides = dict(zip(names, below, strict=True))
     shared = [i for i in range(len(graph.latents)) if below[i] == BOTH]
     return Located(
-        c=frozenset(names[i] for i in shared if all(below[j] != BOTH for j in children[i])),
-        selected=frozenset(names[i] for i in shared if any(below[j] == TARGET
-                                                           for j in children[i])),
+        c=frozenset(names[i] for i in shared
+                    if all(below[j] != BOTH for j in children[i])),
+        selected=frozenset(names[i] for i in shared
+                           if any(below[j] == TARGET for j in children[i])),
         shared=frozenset(names[i] for i in shared),
-        s_m=frozenset(name for name, side in zip(names, below, strict=True) if side == TARGET),
-        s_mc=frozenset(name for name, side in zip(names, below, strict=True) if side == VISIBLE))
+        s_m=frozenset(name for name in names if sides[name] == TARGET),
+        s_mc=frozenset(name for name in names if sides[name] == VISIBLE))
 
 
 TARGET, VISIBLE, BOTH = 1, 2, 3
 
 
-def sides_below(graph: HierGraph, target: frozenset, visible: frozenset) -> list[int]:
-    """For each node which kinds of pixels it is or has below it, or 0 for none."""
+def sides_below(graph: HierGraph, target: Iterable[Node],
+                visible: Iterable[Node]) -> list[int]:
+    """Which kinds of pixels each node is or has below it; 0 for none."""
     sides = [0] * len(graph.nodes)
     for name in target:
         sides[graph.number[name]] = TARGET
@@ -91,7 +94,7 @@ class Step(NamedTuple):
 
 def climb(graph: HierGraph, target: Iterable[Node],
           visible: Iterable[Node] | None = None) -> Iterator[Step]:
-    """Algorithm 1's loops, round by round: from each target pixel up to the first shared nodes.
+    """Algorithm 1's loops, from each target pixel up to shared nodes.
 
     Raises:
         GraphError: as :func:`locate`.
@@ -101,16 +104,16 @@ def climb(graph: HierGraph, target: Iterable[Node],
     for pixel in (name for name in graph.pixels if name in query.target):
         front = frozenset([pixel])
         while front:
-            parents = frozenset(p for name in front for p in parents_of(graph, name))
+            parents = frozenset().union(*(parents_of(graph, n) for n in front))
             yield Step(pixel, front, parents, parents & above_visible)
             front = parents - above_visible
 
 
 def prune(graph: HierGraph, selected: Iterable[Node]) -> frozenset:
-    """Algorithm 1's last loop: drop every latent that has another selected one below it."""
+    """Algorithm 1's last loop: drop latents above other selected ones."""
     selected = frozenset(selected)
     return frozenset(name for name in selected if not any(
-        name != other and name in graph.ancestors([other]) for other in selected))
+        name in graph.ancestors([other]) for other in selected - {name}))
 
 
 def locate_literal(graph: HierGraph, target: Iterable[Node],
@@ -173,17 +176,18 @@ def rounds_as_printed(graph: HierGraph, visible: Iterable[Node], c: Iterable[Nod
     count = 0
     for count, (pixel, *_) in enumerate(rounds(graph, visible, c, forget=False), 1):
         if count == most:
-            raise RuntimeError(f"the printed Algorithm 2 must end, but has not after {most} "
-                               f"rounds; it is at pixel {pixel!r}")
+            raise RuntimeError("Algorithm 2 as printed must end, but has not after "
+                               f"{most} rounds (pixel {pixel!r})")
     return count
 
 
-def rounds(graph: HierGraph, visible: Iterable[Node], c: Iterable[Node], *, forget: bool = True
-           ) -> Iterator[Round]:
+def rounds(graph: HierGraph, visible: Iterable[Node], c: Iterable[Node],
+           *, forget: bool = True) -> Iterator[Round]:
     """Algorithm 2's loops, round by round.
 
     Args:
-        forget: empty the set of next nodes in every round. In print that line is missing.
+        forget: empty the set of next nodes in every round. In print that
+            line is missing.
 
     Raises:
         GraphError: names that are not in the graph.
@@ -198,13 +202,14 @@ def rounds(graph: HierGraph, visible: Iterable[Node], c: Iterable[Node], *, forg
                 following = set()
             spouses = set()
             for name in front:
-                parents = frozenset(parents_of(graph, name))
-                spouses |= {p for known in parents & c for p in parents - {known}}
+                parents = parents_of(graph, name)
+                for known in parents & c:
+                    spouses |= parents - {known}
                 following |= parents - c
             yield Round(pixel, front, frozenset(spouses))
             front = frozenset(following)
 
 
-def parents_of(graph: HierGraph, name: Node) -> list[Node]:
+def parents_of(graph: HierGraph, name: Node) -> frozenset:
     """The names of a node's parents."""
-    return [graph.nodes[i] for i in graph.parents[graph.number[name]]]
+    return frozenset(graph.nodes[i] for i in graph.parents[graph.number[name]])

@@ -30,6 +30,23 @@ def test_theorem_1_holds_for_what_the_search_finds(case):
 
 
 @law
+def test_our_s_mc_does_for_the_visible_side_what_s_m_does_for_the_hidden_one(case):
+    """So it is independent of c, too."""
+    graph, target, visible = case
+    found = locate(*case)
+    assert verify_theorem1(graph, visible, target, found.c, found.s_mc, found.s_m).ok
+
+
+@law
+def test_all_that_algorithm_2_lists_follows_from_c_and_our_s_mc(case):
+    graph, _, visible = case
+    found = locate(*case)
+    listed = algorithm2(graph, visible, found.c)
+    facts = _Facts(graph, frozenset(), invertible=True)
+    assert facts.follow(found.c, found.s_mc, listed.latent, listed.exogenous)
+
+
+@law
 def test_it_holds_for_the_papers_s_mc_as_well(case):
     found = locate(*case)
     assert report(case, found, s_mc=algorithm2(case[0], case[2], found.c)).ok

@@ -8,12 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mae_lib.theory.families import FIGURE4_MASKS, figure4
-from mae_lib.theory.graph import HierGraph
-from mae_lib.theory.search import locate
-
 DIM = 2  # of c, s_m and s_mc each
 SLOPE = 0.3  # of the leaky ReLU between mixing layers
+WORLDS = ("leaky", "linear", "s_m on c", "s_m on s_mc", "mean zero", "biased sign", "half of c")
 
 
 class Sample(NamedTuple):
@@ -36,19 +33,16 @@ def world(name: str, seed: int) -> World:
     ``linear``: one linear layer instead; ``s_m on c`` and ``s_m on s_mc``: s_m depends on them;
     ``mean zero``: x_m = (c s, s) with s of random sign, so that E[x_m | c] = 0; ``biased sign``:
     the sign is positive three times out of four; ``half of c``: x_mc holds one coordinate of c
-    only; ``graph``: the modules of a latent hierarchy (Figure 4, its third mask).
+    only.
 
     Raises:
         ValueError: another name.
     """
     generator = torch.Generator().manual_seed(seed)
-    if name == "graph":
-        return _graph_world(figure4(), FIGURE4_MASKS["between"], generator)
-    if name not in ("leaky", "linear", "s_m on c", "s_m on s_mc", "mean zero", "biased sign",
-                    "half of c"):
-        raise ValueError(f"name must be a world, got {name!r}")
+    if name not in WORLDS:
+        raise ValueError(f"name must be one of {', '.join(WORLDS)}, got {name!r}")
     layers = 1 if name == "linear" else 3
-    mix_m, mix_mc = (_mixing(2 * DIM, layers, generator) for _ in range(2))
+    mix_m, mix_mc = (mixing(2 * DIM, layers, generator) for _ in range(2))
     pull, push = torch.randn(2, DIM, DIM, generator=generator)
 
     def sample(n: int, rng: torch.Generator) -> Sample:
@@ -74,7 +68,7 @@ def _depending(on: Tensor, through: Tensor, noise: Tensor) -> Tensor:
     return 0.7 * 1.4 * torch.tanh(on @ through) + 0.71 * noise
 
 
-def _mixing(size: int, layers: int, rng: torch.Generator) -> Callable[[Tensor], Tensor]:
+def mixing(size: int, layers: int, rng: torch.Generator) -> Callable[[Tensor], Tensor]:
     """Square layers, each orthogonal times scales in [0.7, 1.3], leaky ReLU between: invertible."""
     matrices = []
     for _ in range(layers):
@@ -87,27 +81,3 @@ def _mixing(size: int, layers: int, rng: torch.Generator) -> Callable[[Tensor], 
         return x
 
     return mix
-
-
-def _graph_world(graph: HierGraph, target: tuple[str, ...], rng: torch.Generator) -> World:
-    """Every node an invertible function of its parents and one exogenous variable of its own."""
-    found = locate(graph, target)
-    sizes: dict[int, int] = {}
-    for i in graph.order:
-        sizes[i] = 1 + sum(sizes[j] for j in graph.parents[i])
-    modules = {i: _mixing(size, 2, rng) for i, size in sizes.items()}
-
-    def sample(n: int, draw: torch.Generator) -> Sample:
-        noise = torch.randn(len(graph.nodes), n, 1, generator=draw)
-        values: dict[int, Tensor] = {}
-        for i in graph.order:
-            values[i] = modules[i](torch.cat([*(values[j] for j in graph.parents[i]), noise[i]], 1))
-
-        def joined(names, source) -> Tensor:
-            return torch.cat([source[graph.number[name]] for name in sorted(names)], 1)
-
-        visible = set(graph.pixels) - set(target)
-        return Sample(joined(found.c, values), joined(found.s_m, noise), joined(found.s_mc, noise),
-                      joined(target, values), joined(visible, values))
-
-    return sample
