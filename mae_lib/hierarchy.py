@@ -12,11 +12,14 @@ from matplotlib.figure import Figure
 
 from mae_lib import figures
 from mae_lib.ledger.claims import claims
+from mae_lib.ledger.statistics import t_interval
 from mae_lib.ledger.verdicts import Verdict
 from mae_lib.theory.drawing import draw, information_graph, legend, positions
 from mae_lib.theory.graph import HierGraph, Node
 from mae_lib.theory.levels import mean_height
 from mae_lib.theory.search import Step, climb, locate
+
+PAIRS = {"any": "any two pixels", "within": "within one object", "between": "across a border"}
 
 
 def drawings(panels: Mapping[str, tuple[HierGraph, Iterable[Node] | None]], *, columns: int = 1,
@@ -126,3 +129,22 @@ def _span(graph: HierGraph) -> tuple[float, float]:
     """Width and height of a drawing."""
     xs, ys = zip(*positions(graph).values(), strict=True)
     return max(xs) - min(xs) + 1.2, max(ys) - min(ys) + 1.1
+
+
+def dependence_curves(measured: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Means over groups with their t intervals, a panel for each data set and measure.
+
+    Args:
+        measured: :func:`mae_lib.data.dependence.dependence` by data set.
+    """
+    rows = []
+    measures = {"correlation": "correlation", "information": "information (bits)"}
+    for name, found in measured.items():
+        for measure, title in measures.items():
+            for (pair, distance), part in found.groupby(["pair", "distance"], sort=False):
+                values = part[measure].dropna()
+                if len(values) > 1:
+                    mean, low, high = t_interval(values)
+                    rows.append({"panel": f"{name}: {title}", "pair": PAIRS[pair],
+                                 "distance": distance, "value": mean, "low": low, "high": high})
+    return pd.DataFrame(rows)

@@ -1,5 +1,7 @@
 """Tables and boxes of the chapters on the theory say what the search and the verdicts say."""
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from mae_lib import hierarchy
@@ -55,3 +57,11 @@ def test_drawings_have_a_panel_for_each_graph_and_a_key():
 @pytest.mark.parametrize("name", ["$c$", "$x_m$", "$s_{m^c}$"])
 def test_figure_3_names_its_variables(name):
     assert name in {t.get_text() for t in hierarchy.information_figure().axes[0].texts}
+
+
+def test_curves_are_means_over_groups():
+    found = pd.DataFrame([{"pair": "any", "distance": d, "group": g, "correlation": d + g / 10,
+                           "information": np.nan if g else 1.0} for d in (1, 2) for g in range(3)])
+    curves = hierarchy.dependence_curves({"set": found})
+    assert curves.value.tolist() == pytest.approx([1.1, 2.1])
+    assert set(curves.panel) == {"set: correlation"} and (curves.low < curves.value).all()
