@@ -111,3 +111,20 @@ def test_verify_passes_what_was_published_and_fails_what_was_altered(folders):
     store.write(path, record, arrays, tensors)
     assert not verify(report=lines.append)
     assert any(line.startswith("FAILED pretraining/") for line in lines)
+
+
+def test_workers_use_one_thread_in_every_library(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    seen = []
+
+    class Pool(studies.ProcessPoolExecutor):
+        def submit(self, *arguments):
+            seen.append([studies.os.environ[name] for name in studies.THREADS])
+            return super().submit(*arguments)
+
+    monkeypatch.setattr(studies, "ProcessPoolExecutor", Pool)
+    studies.sweep(studies.FLOORS, [PLAIN], test_images=17)
+    assert seen == [["1", "1", "1"]]
+    assert studies.os.environ["OMP_NUM_THREADS"] == "3"
+    assert "MKL_NUM_THREADS" not in studies.os.environ

@@ -25,7 +25,7 @@ def dependence(images: np.ndarray, distances: Sequence[int], pairs: int, *, seed
         distances: between the pixels of a pair, in pixels, along a row or a column.
         pairs: how many are drawn for each row of the result.
         objects: int ``[N, H, W]``, the object each pixel belongs to, 0 for none; then pairs
-            within one object and pairs across the border of one are told apart.
+            within one object and pairs across the border of one are measured as well.
         groups: parts of the images that are measured separately, so that a spread can be given.
 
     Returns:
@@ -45,7 +45,7 @@ def dependence(images: np.ndarray, distances: Sequence[int], pairs: int, *, seed
     for group, members in enumerate(np.array_split(np.arange(len(images)), groups)):
         for distance in distances:
             first, second = _places(rng, members, images.shape[-2:], distance, pairs)
-            kinds = {"any": slice(None)} if objects is None else _kinds(objects, first, second)
+            kinds = {"any": slice(None)} | _kinds(objects, first, second)
             rows += [{"distance": distance, "group": group, "pair": kind,
                       **_measure(shades[first][chosen], shades[second][chosen])}
                      for kind, chosen in kinds.items()]
@@ -79,6 +79,8 @@ def _places(rng, members: np.ndarray, shape: tuple[int, int], distance: int, pai
     return (image, row, column), (image, row + distance * down, column + distance * (1 - down))
 
 
-def _kinds(objects: np.ndarray, first: tuple, second: tuple) -> dict[str, np.ndarray]:
+def _kinds(objects: np.ndarray | None, first: tuple, second: tuple) -> dict[str, np.ndarray]:
+    if objects is None:
+        return {}
     one, other = objects[first], objects[second]
     return {"within": (one == other) & (one > 0), "between": one != other}

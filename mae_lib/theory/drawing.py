@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, FancyArrowPatch, Patch, Rectangle
 from matplotlib.patheffects import withStroke
 
@@ -20,6 +19,8 @@ LEGEND = {
     "shared, not in c": {"facecolor": QUIET, "linestyle": "--"},
     "hidden side only (s_m)": {"facecolor": PRIVATE, "hatch": "...."},
 }
+
+IGNORED = {"facecolor": SEEN, "hatch": "////"}
 
 
 def positions(graph: HierGraph) -> dict[object, tuple[float, float]]:
@@ -75,9 +76,10 @@ def draw(graph: HierGraph, ax: Axes, query: Query | None = None, located: Locate
     return ax
 
 
-def legend() -> list[Patch]:
-    """Handles that say what fills and outlines mean."""
-    return [Patch(**{"edgecolor": "black", **look}, label=label) for label, look in LEGEND.items()]
+def legend(ignored: bool = False) -> list[Patch]:
+    """Handles that say what fills and outlines mean, with one for ignored pixels if wanted."""
+    looks = LEGEND | ({"ignored pixel": IGNORED} if ignored else {})
+    return [Patch(**{"edgecolor": "black", **look}, label=label) for label, look in looks.items()]
 
 
 def information_graph(ax: Axes) -> Axes:
@@ -96,7 +98,6 @@ def information_graph(ax: Axes) -> Axes:
         low = {"m": "_m", "mc": r"_{m^c}"}.get(low, "")
         ax.text(x, y, f"${base}{low}$", ha="center", va="center_baseline", zorder=4,
                 color="white" if fill == HIDDEN else "black", fontsize=12)
-    ax.add_line(Line2D([], []))
     ax.set(xlim=(-0.4, 3.4), ylim=(-0.35, 1.35), aspect="equal")
     ax.axis("off")
     return ax
@@ -108,7 +109,7 @@ def _look(name, graph: HierGraph, query: Query | None, located: Located | None) 
         if query and name in query.target:
             look["facecolor"] = HIDDEN
         elif query and name not in query.visible:
-            look["hatch"] = "////"
+            look |= IGNORED
     elif located and name in located.c:
         look |= LEGEND["in c"]
     elif located and name in located.shared:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
+from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 
-from mae_lib.theory.drawing import positions
-from mae_lib.theory.graph import GraphError, HierGraph, Node
+from matplotlib.figure import Figure
+
+from mae_lib.theory.drawing import draw, legend, positions
+from mae_lib.theory.graph import GraphError, HierGraph, Node, Query
 from mae_lib.theory.levels import heights
 from mae_lib.theory.search import locate
 
@@ -19,16 +23,19 @@ FOLDER = Path(__file__).parent
 class MaskExplorer:
     """What :func:`mask_explorer` returns; a notebook shows it by itself."""
 
-    def __init__(self, html: str, text: str):
-        self.html, self.text = html, text
+    def __init__(self, html: str, text: str, still: bytes):
+        self.html, self.text, self.still = html, text, still
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
-        return {"text/html": self.html, "text/plain": self.text}
+        return {"text/html": self.html, "text/plain": self.text,
+                "image/png": b64encode(self.still).decode()}
 
 
 def mask_explorer(graph: HierGraph, masks: Mapping[str, Iterable[Node]] | None = None, *,
                   title: str = "Mask explorer") -> MaskExplorer:
     """A self-contained piece of HTML that runs the closed form of Algorithm 1 in the browser.
+
+    Where a page shows no HTML, a sentence and a picture of the first mask take its place.
 
     Args:
         masks: named sets of hidden pixels, a button each; the first is shown at the start.
@@ -47,9 +54,10 @@ def mask_explorer(graph: HierGraph, masks: Mapping[str, Iterable[Node]] | None =
             "latents": len(graph.latents), "parents": graph.parents, "children": graph.children,
             "order": graph.order, "masks": masks, "title": title}
     first = next(iter(masks.values()))
-    found = locate(graph, [p for p in graph.pixels if str(p) in first])
-    text = f"{title}: hidden {', '.join(first) or 'nothing'}, c = {_named(found.c)}"
-    return MaskExplorer(_page(data), text)
+    query = graph.query([p for p in graph.pixels if str(p) in first])
+    text = (f"{title}: hidden {', '.join(first) or 'nothing'}, "
+            f"c = {_named(locate(graph, *query).c)}")
+    return MaskExplorer(_page(data), text, _still(graph, query))
 
 
 def _page(data: dict) -> str:
@@ -60,6 +68,15 @@ def _page(data: dict) -> str:
     return (f'<div class="mae-explorer" role="group" aria-label="{escape(data["title"])}">'
             f'<script type="application/json">{held}</script><style>{style}</style>'
             f"<script>{code}</script></div>")
+
+
+def _still(graph: HierGraph, query: Query) -> bytes:
+    """One mask as a PNG."""
+    figure, file = Figure(figsize=(7, 4.5), layout="constrained"), io.BytesIO()
+    draw(graph, figure.add_subplot(), query, locate(graph, *query))
+    figure.legend(handles=legend(), loc="outside lower center", ncols=3, frameon=False)
+    figure.savefig(file, format="png", dpi=100)
+    return file.getvalue()
 
 
 def _named(names: Iterable[Node]) -> str:
