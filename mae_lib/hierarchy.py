@@ -38,7 +38,8 @@ def drawings(panels: Mapping[str, tuple[HierGraph, Iterable[Node] | None]], *, c
             width, rows * (tall / wide * width / columns + 0.3) + 0.6 * key))
         for ax, (title, (graph, target)) in zip(axes.flat, panels.items(), strict=False):
             query = None if target is None else graph.query(target)
-            draw(graph, ax, query, None if query is None else locate(graph, *query))
+            draw(graph, ax, query, None if query is None else locate(graph, *query),
+                 font=_font(graph, 72 * width / columns / wide))
             ax.set_title(title)
             middle, foot = np.mean(ax.get_xlim()), ax.get_ylim()[0]
             ax.set(xlim=(middle - wide / 2, middle + wide / 2), ylim=(foot, foot + tall))
@@ -129,6 +130,15 @@ def _span(graph: HierGraph) -> tuple[float, float]:
     """Width and height of a drawing."""
     xs, ys = zip(*positions(graph).values(), strict=True)
     return max(xs) - min(xs) + 1.2, max(ys) - min(ys) + 1.1
+
+
+def _font(graph: HierGraph, unit: float) -> float:
+    """Points at which the longest name fits into a node, for a unit of so many points.
+
+    Not below the size of other type: it has to be read on a telephone, at half the width.
+    """
+    longest = max(len(str(name)) for name in graph.nodes)
+    return float(np.clip(0.72 * unit / longest, 10.5, 18))
 
 
 def dependence_curves(measured: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

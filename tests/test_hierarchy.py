@@ -6,7 +6,7 @@ import pytest
 
 from mae_lib import hierarchy
 from mae_lib.ledger.verdicts import Effect, all_of, difference, effect, exact
-from mae_lib.theory.families import FIGURE4_MASKS, figure4
+from mae_lib.theory.families import FIGURE4_MASKS, figure2, figure4
 
 
 def test_steps_are_those_of_the_worked_example():
@@ -52,6 +52,16 @@ def test_drawings_have_a_panel_for_each_graph_and_a_key():
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert "in c" in labels and "hidden pixel" in labels
     assert {t.get_text() for t in shown[0].texts} == {*graph.latents, *graph.pixels}
+
+
+@pytest.mark.parametrize(("graph", "size"), [(figure4(), 18), (figure2(), 11)])
+def test_names_grow_with_their_nodes_and_stay_inside(graph, size):
+    figure = hierarchy.drawings({"": (graph, None)})
+    figure.canvas.draw()
+    ax, = figure.axes
+    (left, _), (right, _) = ax.transData.transform([(0, 0), (0.6, 0)])
+    assert {round(text.get_fontsize()) for text in ax.texts} == {size}
+    assert max(text.get_window_extent().width for text in ax.texts) < right - left
 
 
 @pytest.mark.parametrize("name", ["$c$", "$x_m$", "$s_{m^c}$"])

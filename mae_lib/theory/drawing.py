@@ -19,7 +19,6 @@ LEGEND = {
     "shared, not in c": {"facecolor": QUIET, "linestyle": "--"},
     "hidden side only (s_m)": {"facecolor": PRIVATE, "hatch": "...."},
 }
-
 IGNORED = {"facecolor": SEEN, "hatch": "////"}
 
 
@@ -44,13 +43,14 @@ def positions(graph: HierGraph) -> dict[object, tuple[float, float]]:
 
 
 def draw(graph: HierGraph, ax: Axes, query: Query | None = None, located: Located | None = None,
-         *, size: float = 0.3) -> Axes:
+         *, size: float = 0.3, font: float | None = None) -> Axes:
     """Draw a graph with, if given, the pixels of a query and what was located.
 
     Edges that would cross a node on their way bend around it.
 
     Args:
         size: radius of a node, in units of the distance between two pixels.
+        font: size of the names in points, else the style's.
     """
     places, shapes = positions(graph), {}
     for name, (x, y) in places.items():
@@ -59,7 +59,7 @@ def draw(graph: HierGraph, ax: Axes, query: Query | None = None, located: Locate
         shapes[name] = shape(ax, x, y, size, look)
         dark = look["facecolor"] == HIDDEN
         ax.text(x, y, str(name), ha="center", va="center_baseline", zorder=4,
-                color="white" if dark else "black",
+                color="white" if dark else "black", parse_math=False, fontsize=font,
                 path_effects=[withStroke(linewidth=2.5, foreground=look["facecolor"])],
                 weight="bold" if located and name in located.c else "normal")
     for cause, effect in graph.edges:

@@ -4,6 +4,7 @@ import itertools
 import json
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 from mae_lib.theory.explorer import mask_explorer
 from mae_lib.theory.families import FIGURE4_MASKS, figure4
@@ -22,6 +23,22 @@ SET_MASK = """([root, wanted]) => {
   }
   return root.dataset.found;
 }"""
+
+# What JupyterLab does with HTML: scripts made anew, before the output is on the page.
+AS_A_NOTEBOOK = """(html) => {
+  const output = document.createElement("div");
+  output.innerHTML = html;
+  for (const old of [...output.querySelectorAll("script")]) {
+    const made = document.createElement("script");
+    for (const { name, value } of old.attributes) made.setAttribute(name, value);
+    made.textContent = old.textContent;
+    old.replaceWith(made);
+  }
+  document.body.append(output);
+}"""
+DARK = {"book": ("<html lang='en' data-theme='dark'>", "--pst-color-text-base: #ced6dd; "
+                 "--pst-color-background: #14181e;"),
+        "notebook": ("<html lang='en'>", "--jp-ui-font-color0: #fff; --jp-layout-color0: #111;")}
 
 
 @pytest.fixture
@@ -95,3 +112,24 @@ def test_pixels_are_large_enough_for_a_thumb(show):
     boxes = [button.bounding_box() for button in page.get_by_role("button").all()]
     assert all(box["height"] >= 44 and box["width"] >= 44 for box in boxes)
     assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+
+
+def test_a_notebook_runs_it_as_well(show):
+    page = show()
+    page.evaluate(AS_A_NOTEBOOK, mask_explorer(figure4(), FIGURE4_MASKS).html)
+    page.get_by_role("button", name="x3", exact=True).click()
+    assert "Hidden: x2. Located (c): z3," in page.locator("p[aria-live]").inner_text()
+
+
+@pytest.mark.parametrize("theme", ["light", *DARK])
+def test_axe_finds_nothing(show, theme):
+    page = show()
+    start, colours = DARK.get(theme, ("<html lang='en'>", ""))
+    ground = "#14181e" if theme in DARK else "#fff"
+    page.set_content(f"<!doctype html>{start}<title>x</title><body data-jp-theme-light="
+                     f"'{str(theme == 'light').lower()}' style='{colours} background: {ground}'>"
+                     f"<main><h1 style='color: #888'>x</h1>"
+                     + mask_explorer(figure4(), FIGURE4_MASKS).html + "</main></body></html>")
+    page.get_by_role("button", name="x5").focus()
+    found = Axe().run(page).response["violations"]
+    assert [(v["id"], [n["target"] for n in v["nodes"]]) for v in found] == []

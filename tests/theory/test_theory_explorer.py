@@ -1,6 +1,9 @@
+import io
 import json
 import re
+from base64 import b64decode
 
+import matplotlib.pyplot as plt
 import pytest
 
 from mae_lib.theory.explorer import mask_explorer
@@ -13,10 +16,12 @@ def held(explorer) -> dict:
     return json.loads(re.search(r'"application/json">(.*?)</script>', explorer.html)[1])
 
 
-def test_a_notebook_gets_html_and_a_sentence():
+def test_a_notebook_gets_html_a_sentence_and_a_picture():
     bundle = mask_explorer(figure4(), FIGURE4_MASKS, title="Try it")._repr_mimebundle_()
     assert bundle["text/plain"] == "Try it: hidden x2, x3, c = {z3}"
     assert 'aria-label="Try it"' in bundle["text/html"]
+    picture = plt.imread(io.BytesIO(b64decode(bundle["image/png"])))
+    assert picture.shape[:2] == (450, 700) and picture.min() < 0.3
 
 
 def test_the_page_gets_the_graph_and_asks_no_other_site():
