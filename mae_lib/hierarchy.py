@@ -35,18 +35,18 @@ def drawings(panels: Mapping[str, tuple[HierGraph, Iterable[Node] | None]], *, c
         width = figures.WIDTH
         wide, tall = np.max([_span(graph) for graph, _ in panels.values()], axis=0)
         fig, axes = plt.subplots(rows, columns, squeeze=False, figsize=(
-            width, rows * (tall / wide * width / columns + 0.3) + 0.6 * key))
+            width, rows * (tall / wide * width / columns + 0.4) + 0.6 * key))
         for ax, (title, (graph, target)) in zip(axes.flat, panels.items(), strict=False):
             query = None if target is None else graph.query(target)
-            draw(graph, ax, query, None if query is None else locate(graph, *query),
-                 font=_font(graph, 72 * width / columns / wide))
-            ax.set_title(title)
+            font = _font(graph, 72 * width / columns / wide)
+            draw(graph, ax, query, None if query is None else locate(graph, *query), font=font)
+            ax.set_title(title, fontsize=max(11, 0.8 * font))
             middle, foot = np.mean(ax.get_xlim()), ax.get_ylim()[0]
             ax.set(xlim=(middle - wide / 2, middle + wide / 2), ylim=(foot, foot + tall))
         for ax in axes.flat[len(panels):]:
             ax.set_visible(False)
         if key:
-            fig.legend(handles=legend(), loc="outside lower center", ncols=3)
+            fig.legend(handles=legend(), loc="outside lower center", ncols=3, fontsize=12)
     plt.close(fig)
     return fig
 

@@ -172,15 +172,20 @@ def pixels_depend(found: Mapping[str, pd.DataFrame], sesoi: float = 0.05) -> dic
 
     Args:
         found: :func:`mae_lib.data.dependence.dependence` by data set.
+
+    Raises:
+        ValueError: fewer than three distances are left, too few for a trend.
     """
     verdicts = {}
     for name, rows in found.items():
-        for kind, part in rows.groupby("pair", sort=False):
+        for kind, part in rows[rows.pair != "between"].groupby("pair", sort=False):
             table = part.pivot(index="group", columns="distance", values="correlation")
-            table = table.dropna(axis=1)
-            if kind != "between":
-                falling = sorted(table.columns, reverse=True)
-                verdicts[f"{name}, falling with distance ({kind})"] = trend(table, falling, sesoi)
+            falling = sorted(table.dropna(axis=1).columns, reverse=True)
+            if len(falling) < 3:
+                raise ValueError("distances must hold three at which every group of images has "
+                                 f"pairs ({name}, {kind}), got {falling[::-1]}")
+            verdicts[f"{name}, falling with distance ({kind})"] = trend(table[falling], falling,
+                                                                        sesoi)
         if "within" in set(rows.pair):
             wide = rows.pivot(index="group", columns=["pair", "distance"], values="correlation")
             gap = (wide["within"] - wide["between"]).dropna(axis=1).mean(axis=1)

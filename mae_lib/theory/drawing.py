@@ -58,9 +58,10 @@ def draw(graph: HierGraph, ax: Axes, query: Query | None = None, located: Locate
         shape = _latent if name in graph.latents else _pixel
         shapes[name] = shape(ax, x, y, size, look)
         dark = look["facecolor"] == HIDDEN
+        halo = [withStroke(linewidth=4, foreground=look["facecolor"])]
         ax.text(x, y, str(name), ha="center", va="center_baseline", zorder=4,
                 color="white" if dark else "black", parse_math=False, fontsize=font,
-                path_effects=[withStroke(linewidth=2.5, foreground=look["facecolor"])],
+                path_effects=halo if look.get("hatch") else None,
                 weight="bold" if located and name in located.c else "normal")
     for cause, effect in graph.edges:
         outwards = 0.45 if places[effect][0] <= places[cause][0] else -0.45

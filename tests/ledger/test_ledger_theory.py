@@ -109,3 +109,9 @@ def test_a_distance_without_pairs_is_left_out():
               "correlation"] = np.nan
     part = theory.pixels_depend({"set": table})["set, falling with distance (within)"]
     assert list(part.parts) == ["4 < 1"]
+
+
+def test_a_trend_over_two_distances_is_refused():
+    table = pairs(0.1, 0.2)
+    with pytest.raises(ValueError, match=r"has pairs \(set, within\), got \[1, 8\]"):
+        theory.pixels_depend({"set": table[table.distance.isin([1, 8])]})
