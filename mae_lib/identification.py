@@ -89,9 +89,9 @@ def chart(found: pd.DataFrame) -> Figure:
                                              figures.MARKERS, strict=False):
             place = [cases.index(case) for case in found["case"]]
             means = [found[found["case"] == case][score].mean() for case in cases]
-            ax.plot(found[score], place, "|", color="#555555", markersize=9)
-            ax.plot(means, range(len(cases)), marker, color=colour, markersize=7)
-            ax.set(title=SCORES[score], xlabel="R²", xlim=(min(0, found[score].min()), 1.03))
+            ax.plot(found[score], place, "|", color="#555555", markersize=11)
+            ax.plot(means, range(len(cases)), marker, color=colour)
+            ax.set(title=SCORES[score], xlabel="R²", xlim=(min(-0.05, found[score].min()), 1.08))
         axes[0].set_yticks(range(len(cases)), cases)
         axes[0].invert_yaxis()
     plt.close(fig)
@@ -110,7 +110,7 @@ def expectations(found: pd.DataFrame) -> pd.DataFrame:
                   for rule, value in values.items() for seed in value.index
                   if not rule.holds(value[seed])]
         rows.append({"case": case, "expected": "; ".join(held.columns),
-                     "as expected": f"{int(held.all(axis=1).sum())} of {len(part)} seeds",
+                     "as expected": f"{int(held.all(axis=1).sum())} of {len(part)}",
                      "exceptions": "; ".join(missed) or "none"})
     return pd.DataFrame(rows)
 
@@ -124,7 +124,7 @@ def _subject(case: str, rule: Rule) -> str:
     if rule.less is None:
         return SCORES[rule.score]
     other, score = rule.less
-    return f"{SCORES[rule.score]} less {SCORES[score] if other == case else f'that of “{other}”'}"
+    return f"{SCORES[rule.score]} − {SCORES[score] if other == case else f'that of “{other}”'}"
 
 
 def _value(table: pd.DataFrame, case: str, rule: Rule) -> pd.Series:
@@ -137,7 +137,8 @@ def _value(table: pd.DataFrame, case: str, rule: Rule) -> pd.Series:
 
 
 def _text(values: pd.Series) -> str:
+    """``"0.99 ± 0.01"`` with spaces that do not break, and never a minus before zero."""
     if len(values) < 2:
-        return f"{values.mean():.2f}"
+        return f"{values.mean():z.2f}"
     found = t_interval(values)
-    return f"{found.mean:.2f} ± {found.high - found.mean:.2f}"
+    return f"{found.mean:z.2f}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{found.high - found.mean:.2f}"

@@ -59,6 +59,25 @@ def test_within_and_between_are_told_apart_as_in_a_loop(noise):
     assert share == pytest.approx(np.mean(inside), abs=0.03)
 
 
+def test_drawn_pairs_agree_with_a_loop_over_all_pairs():
+    """Slopes with noise; every pixel with the one three to the right and three below."""
+    rng = np.random.default_rng(4)
+    slopes = np.linspace(0, 200, 8) * rng.random((12, 3, 8, 1)) + rng.integers(0, 50, (12, 3, 8, 8))
+    images = slopes.astype(np.uint8)
+    one, other = [], []
+    for shade in grey(images):
+        for row in range(8):
+            for column in range(8):
+                for down, right in ((0, 3), (3, 0)):
+                    if row + down < 8 and column + right < 8:
+                        one.append(shade[row, column])
+                        other.append(shade[row + down, column + right])
+    found = dependence(images, [3], 200_000, groups=1).iloc[0]
+    assert found.correlation == pytest.approx(np.corrcoef(one, other)[0, 1], abs=0.01)
+    expected = mutual_info_score(np.array(one) // 32, np.array(other) // 32) / np.log(2)
+    assert found.information == pytest.approx(expected, abs=0.01)
+
+
 @pytest.mark.parametrize(("changes", "message"), [
     ({"distances": [16]}, r"distances must lie in 1\.\.15, got \[16\]"),
     ({"groups": 50}, "one image a group at least, got 40 for 50 groups"),

@@ -135,7 +135,7 @@ def test_whitening_shows_a_leak_in_a_direction_of_little_variance():
 def test_training_finds_what_the_theory_says(name):
     """Slow, some five seconds each."""
     found = pd.DataFrame([{"case": name, "seed": 1, **run(name, seed=1, steps=800)}])
-    assert identification.expectations(found)["as expected"][0] == "1 of 1 seeds", found
+    assert identification.expectations(found)["as expected"][0] == "1 of 1", found
 
 
 def test_a_case_is_deterministic(monkeypatch):
@@ -170,10 +170,10 @@ def test_what_was_expected_is_counted_by_seed_and_exceptions_are_named():
             ("mean zero", 0, 0.5), ("mean zero", 1, 0.65)]
     found = pd.DataFrame(rows, columns=["case", "seed", "code > c"]).assign(variance=1e-5)
     table = identification.expectations(found).set_index("case")
-    assert table["as expected"].to_dict() == {"mean zero, energy": "1 of 2 seeds",
-                                              "mean zero": "2 of 2 seeds"}
+    assert table["as expected"].to_dict() == {"mean zero, energy": "1 of 2",
+                                              "mean zero": "2 of 2"}
     assert table.exceptions["mean zero, energy"] == (
-        "code → c: 0.70 (seed 1); code → c less that of “mean zero”: 0.05 (seed 1)")
+        "code → c: 0.70 (seed 1); code → c − that of “mean zero”: 0.05 (seed 1)")
     assert table.expected["mean zero"] == "variance < 0.001"
     assert table.exceptions["mean zero"] == "none"
     alone = identification.expectations(found[found.case == "mean zero, energy"])
