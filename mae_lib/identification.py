@@ -99,19 +99,15 @@ def chart(found: pd.DataFrame) -> Figure:
 
 
 def expectations(found: pd.DataFrame) -> pd.DataFrame:
-    """One row a case: what the theory expects, in how many seeds it held, and what did not."""
-    table = found.set_index(["case", "seed"])
-    rows = []
+    """One row a case: what the theory expects, and in how many seeds all of it held."""
+    table, rows = found.set_index(["case", "seed"]), []
     for case, part in found.groupby("case", sort=False):
-        values = {rule: _value(table, case, rule) for rule in RULES[case]}
-        held = pd.DataFrame({words(case, rule): value.map(rule.holds)
-                             for rule, value in values.items() if len(value)})
-        missed = [f"{_subject(case, rule)}: {value[seed]:.2f} (seed {seed})"
-                  for rule, value in values.items() for seed in value.index
-                  if not rule.holds(value[seed])]
-        rows.append({"case": case, "expected": "; ".join(held.columns),
-                     "as expected": f"{int(held.all(axis=1).sum())} of {len(part)}",
-                     "exceptions": "; ".join(missed) or "none"})
+        held = {words(case, rule): values.map(rule.holds) for rule in RULES[case]
+                if len(values := _values(table, case, rule))}
+        missed = [str(seed) for seed, good in pd.DataFrame(held).all(axis=1).items() if not good]
+        kept = [f"{len(part) - len(missed)} of {len(part)}"]
+        kept += [f"not seed {', '.join(missed)}"] if missed else []
+        rows.append({"case": case, "expected": _joined(held), "as expected": _joined(kept)})
     return pd.DataFrame(rows)
 
 
@@ -127,7 +123,7 @@ def _subject(case: str, rule: Rule) -> str:
     return f"{SCORES[rule.score]} − {SCORES[score] if other == case else f'that of “{other}”'}"
 
 
-def _value(table: pd.DataFrame, case: str, rule: Rule) -> pd.Series:
+def _values(table: pd.DataFrame, case: str, rule: Rule) -> pd.Series:
     """What a rule bounds, by seed; empty if the other case was not run."""
     own = table.loc[case, rule.score]
     if rule.less is None:
@@ -137,8 +133,13 @@ def _value(table: pd.DataFrame, case: str, rule: Rule) -> pd.Series:
 
 
 def _text(values: pd.Series) -> str:
-    """``"0.99 ± 0.01"`` with spaces that do not break, and never a minus before zero."""
+    """``"0.99 ± 0.01"``, and never a minus before zero."""
     if len(values) < 2:
         return f"{values.mean():z.2f}"
     found = t_interval(values)
-    return f"{found.mean:z.2f}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{found.high - found.mean:.2f}"
+    return _joined([f"{found.mean:z.2f} ± {found.high - found.mean:.2f}"])
+
+
+def _joined(phrases: Iterable[str]) -> str:
+    """Phrases in which no line is to be broken."""
+    return "; ".join(phrase.replace(" ", "\N{NO-BREAK SPACE}") for phrase in phrases)

@@ -135,7 +135,7 @@ def test_whitening_shows_a_leak_in_a_direction_of_little_variance():
 def test_training_finds_what_the_theory_says(name):
     """Slow, some five seconds each."""
     found = pd.DataFrame([{"case": name, "seed": 1, **run(name, seed=1, steps=800)}])
-    assert identification.expectations(found)["as expected"][0] == "1 of 1", found
+    assert identification.expectations(found)["as expected"][0] == "1\xa0of\xa01", found
 
 
 def test_a_case_is_deterministic(monkeypatch):
@@ -165,19 +165,19 @@ def test_trials_are_found_again_and_tabled(tmp_path, monkeypatch):
     assert table.case.tolist() == ["no training"] and "±" in table["code → c"][0]
 
 
-def test_what_was_expected_is_counted_by_seed_and_exceptions_are_named():
+def test_what_was_expected_is_counted_and_the_seeds_without_it_are_named():
     rows = [("mean zero, energy", 0, 0.95), ("mean zero, energy", 1, 0.7),
-            ("mean zero", 0, 0.5), ("mean zero", 1, 0.65)]
+            ("mean zero, energy", 4, 0.9), ("mean zero", 0, 0.5), ("mean zero", 1, 0.65),
+            ("mean zero", 4, 0.85)]
     found = pd.DataFrame(rows, columns=["case", "seed", "code > c"]).assign(variance=1e-5)
-    table = identification.expectations(found).set_index("case")
-    assert table["as expected"].to_dict() == {"mean zero, energy": "1 of 2",
-                                              "mean zero": "2 of 2"}
-    assert table.exceptions["mean zero, energy"] == (
-        "code → c: 0.70 (seed 1); code → c − that of “mean zero”: 0.05 (seed 1)")
-    assert table.expected["mean zero"] == "variance < 0.001"
-    assert table.exceptions["mean zero"] == "none"
+    table = identification.expectations(found).set_index("case").replace("\xa0", " ", regex=True)
+    assert table["as expected"].to_dict() == {"mean zero, energy": "1 of 3; not seed 1, 4",
+                                              "mean zero": "3 of 3"}
+    assert table.expected.to_dict() == {
+        "mean zero, energy": "code → c > 0.88; code → c − that of “mean zero” > 0.1",
+        "mean zero": "variance < 0.001"}
     alone = identification.expectations(found[found.case == "mean zero, energy"])
-    assert alone.expected[0] == "code → c > 0.88"
+    assert alone["as expected"][0].endswith("not\xa0seed\xa01") and "−" not in alone.expected[0]
 
 
 def test_the_chart_has_a_row_a_case():
