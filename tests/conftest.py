@@ -1,7 +1,11 @@
+import signal
+
 import hypothesis
 import pytest
 import torch
 
+# A shell that starts the tests in the background has them, and their children, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)
 # The same examples every time, and no timing: a loaded machine must not fail a test.
 hypothesis.settings.register_profile("suite", deadline=None, derandomize=True)

@@ -64,11 +64,12 @@ def alter(path: Path, change) -> None:
 def test_a_sample_of_what_was_published_agrees(folder):
     good, lines = verified()
     assert good and failures(lines) == [], lines
-    kinds = ("floors", "pretraining", "reconstruction")
+    kinds = ("floors", "identifiability", "pretraining", "reconstruction")
     assert [line.split()[1] for line in lines] == [
         "checksums", *(f"{kind}/{only(folder, kind).name}:" for kind in kinds)]
-    assert "first 10 losses of menagerie, ratio 0.75, unit 4, seed 0" in lines[2]
-    assert "(tolerance 0.001)" in lines[2] and "unmasked read-out of 16 images" in lines[3]
+    assert "every score, squared error, seed 0" in lines[2]
+    assert "first 10 losses of menagerie, ratio 0.75, unit 4, seed 0" in lines[3]
+    assert "(tolerance 0.001)" in lines[3] and "unmasked read-out of 16 images" in lines[4]
 
 
 def test_in_full_every_result_is_computed_again(folder):
@@ -115,8 +116,8 @@ def test_a_result_that_is_not_whole_is_named(folder, harm, words):
     harm(only(folder, "floors"))
     good, lines = verified()
     assert not good and failures(lines)[0].startswith("FAILED floors/") and words in lines[0]
-    assert lines[1].startswith("FAILED checksums of 4 ")
-    assert len(lines) == 4  # the rest is compared all the same
+    assert lines[1].startswith("FAILED checksums of 5 ")
+    assert len(lines) == 5  # the rest is compared all the same
 
 
 def test_an_empty_folder_is_no_success(folder):
@@ -151,8 +152,9 @@ def test_data_that_cannot_be_had_fail_their_own_results_only(folder, monkeypatch
 
     monkeypatch.setattr(studies, "images", nothing)
     good, lines = verified()
-    assert not good and len(lines) == 4 and lines[0].startswith("ok ")
-    assert all("could not be computed again (no images today)" in line for line in lines[1:])
+    assert not good and len(lines) == 5 and lines[0].startswith("ok ")
+    assert [line.split()[0] for line in lines if "identifiability" in line] == ["ok"]
+    assert sum("could not be computed again (no images today)" in line for line in lines) == 3
 
 
 def test_the_readers_cache_is_neither_believed_nor_touched(folder, tmp_path, monkeypatch):
