@@ -73,6 +73,11 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--full", action="store_true",
                         help="recompute every one of them from nothing (hours)")
     verify.set_defaults(command=_verify)
+
+    vouch = verbs.add_parser("vouch", help="show that a change of source changed no published "
+                                           "number, so that results need not be computed again")
+    vouch.add_argument("--why", required=True, metavar="TEXT", help="what was changed")
+    vouch.set_defaults(command=_vouch)
     return parser
 
 
@@ -123,6 +128,12 @@ def _verify(options: argparse.Namespace) -> int:
     from mae_lib.verify import verify
 
     return int(not verify(full=options.full))
+
+
+def _vouch(options: argparse.Namespace) -> int:
+    from mae_lib.vouch import vouch
+
+    return int(not vouch(options.why))
 
 
 def _read(options: argparse.Namespace) -> tuple[dict[str, Chapter], dict[str, dict]]:

@@ -160,7 +160,7 @@ def publish(names: Iterable[str] | None = None) -> list[Path]:
 
 
 def files_read() -> list[str]:
-    """Published files that this process has read, relative to the checkout."""
+    """Published files that this process has read or looked for, relative to the checkout."""
     return sorted(path.relative_to(ROOT).as_posix() for path in _read if path.is_relative_to(ROOT))
 
 
@@ -203,14 +203,14 @@ def _load(key: Key, where: str, notes: list[str]) -> Result | None:
     except store.Damaged as error:
         notes.append(str(error))
         return None
+    if where == "published":  # a file that is not there counts: it may come
+        _read.update(file.resolve() for file in store.files(path) or [path.with_suffix(".json")])
     if stored is None:
         return None
     record, arrays, tensors = stored
     if canonical({name: record.get(name) for name in key.identity}) != canonical(key.identity):
         notes.append(f"{path}.json is another result under this name")
         return None
-    if where == "published":
-        _read.update(file.resolve() for file in store.files(path))
     value = _join(record.pop("value"), arrays, tensors)
     return Result(value, record, where, _reasons(record["freshness"], key.freshness()), notes)
 
@@ -224,10 +224,35 @@ def _recent(path: Path, where: str) -> bool:
 
 def _reasons(then: dict[str, str], now: dict[str, str]) -> list[str]:
     """What differs, in words: modules by name, libraries with both versions."""
-    changed = [name for name in sorted(then.keys() | now.keys()) if then.get(name) != now.get(name)]
+    changed = [name for name in sorted(then.keys() | now.keys())
+               if then.get(name) != now.get(name)
+               and not _harmless(name, then.get(name), now.get(name))]
     return [f"{name} has changed" if name.startswith(("mae_lib", "data: "))
             else f"{name} {then.get(name, 'absent')} then, {now.get(name, 'absent')} now"
             for name in changed]
+
+
+def _harmless(module: str, then: str | None, now: str | None) -> bool:
+    """Whether changes that were vouched for lead from one source of a module to the other."""
+    steps = {change["before"]: change["after"] for change in vouched()
+             if change["module"] == module}
+    seen = set()
+    while then in steps and then not in seen:
+        seen.add(then)
+        then = steps[then]
+        if then == now:
+            return True
+    return False
+
+
+def vouched() -> list[dict]:
+    """Changes of source that were shown to leave results as they were, see :mod:`mae_lib.vouch`.
+
+    Each has ``module``, ``before`` and ``after`` (digests, None for a module that was not there),
+    ``why`` and ``evidence``.
+    """
+    file = published_folder() / "source_changes.json"
+    return json.loads(file.read_text()) if file.exists() else []
 
 
 def _split(value: dict) -> tuple[dict, dict, dict]:

@@ -21,9 +21,7 @@ from mae_lib.training.schedule import Recipe
 from mae_lib.training.step import adamw, compile_step
 
 FIRST_STEPS, FIRST_IMAGES = 60, 200
-STUDIES = {study.kind: study for study in (studies.PRETRAINING, studies.RECONSTRUCTION,
-                                           studies.FLOORS, studies.LINEAR_PROBE,
-                                           studies.PIXEL_PROBE, IDENTIFIABILITY)}
+STUDIES = {study.kind: study for study in (*studies.ALL, IDENTIFIABILITY)}
 # Of every number of a kind; a whole training, which may end elsewhere on another processor, by the
 # mean of its last losses, relatively.
 TOLERANCES = {"pretraining": 0.02, "reconstruction": 1e-3, "floors": 1e-4, "linear_probe": 2e-3,
@@ -57,6 +55,10 @@ class Published(NamedTuple):
     arguments: dict
     result: runs.Result
 
+    @property
+    def key(self) -> runs.Key:
+        return self.study.key(self.setting, **self.arguments)
+
 
 def verify(*, full: bool = False, report: Callable[[str], object] = print) -> bool:
     """Check the published results; True if all is well.
@@ -71,8 +73,8 @@ def verify(*, full: bool = False, report: Callable[[str], object] = print) -> bo
         full: compute every result again: trainings from nothing, evaluations from the published
             weights. Tolerances are ``TOLERANCES``.
     """
-    with _published_only():
-        found, good = _read_all(report)
+    with published_only():
+        found, good = read_all(report)
         for kept in found:
             if kept.result.stale:
                 report(f"stale  {kept.name}: {'; '.join(kept.result.stale)}")
@@ -99,7 +101,7 @@ def _loss(step, network, images: ImageSet, recipe: Recipe, seed: int, i: int) ->
 
 
 @contextlib.contextmanager
-def _published_only() -> Iterator[None]:
+def published_only() -> Iterator[None]:
     """Find nothing but published results, and leave nothing behind in the cache."""
     before = dict(os.environ)
     with tempfile.TemporaryDirectory() as folder:
@@ -114,7 +116,7 @@ def _published_only() -> Iterator[None]:
                     os.environ[name] = before[name]
 
 
-def _read_all(report) -> tuple[list[Published], bool]:
+def read_all(report) -> tuple[list[Published], bool]:
     """Every published result that is whole, and whether all are."""
     found, sound = [], True
     folder = runs.published_folder()

@@ -1,5 +1,6 @@
 """Studies at toy size: found the second time, the same numbers however many processes."""
 
+import os
 import signal
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from mae_lib import runs, store, studies
+from mae_lib.studies import study
 from mae_lib.training import pretrain as loop
 from mae_lib.verify import verify
 
@@ -118,13 +120,13 @@ def test_workers_use_one_thread_in_every_library(monkeypatch):
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     seen = []
 
-    class Pool(studies.ProcessPoolExecutor):
+    class Pool(study.ProcessPoolExecutor):
         def submit(self, *arguments):
-            seen.append([studies.os.environ[name] for name in studies.THREADS])
+            seen.append([os.environ[name] for name in study.THREADS])
             return super().submit(*arguments)
 
-    monkeypatch.setattr(studies, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(study, "ProcessPoolExecutor", Pool)
     studies.sweep(studies.FLOORS, [PLAIN], test_images=17)
     assert seen == [["1", "1", "1"]]
-    assert studies.os.environ["OMP_NUM_THREADS"] == "3"
-    assert "MKL_NUM_THREADS" not in studies.os.environ
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+    assert "MKL_NUM_THREADS" not in os.environ

@@ -23,8 +23,8 @@ def results(tmp_path_factory):
         patch.setenv("MAE_LIB_PUBLISHED", str(folder / "published"))
         studies.RECONSTRUCTION(PLAIN, test_images=16, shown=2)
         studies.FLOORS(PLAIN, test_images=16)
-        studies.LINEAR_PROBE(UNTRAINED, probe_images=200, test_images=200)
-        studies.PIXEL_PROBE(PLAIN, probe_images=200, test_images=200)
+        studies.LINEAR_PROBE(UNTRAINED, probe_images=200, probe_test_images=200)
+        studies.PIXEL_PROBE(PLAIN, probe_images=200, probe_test_images=200)
         IDENTIFIABILITY(Trial("squared error", 0, 2))
         runs.publish()
     return folder / "published"
@@ -139,7 +139,7 @@ def test_an_evaluation_without_its_weights_is_not_trained_for(folder, monkeypatc
 
     for kind in ("pretraining", "linear_probe", "pixel_probe"):
         shutil.rmtree(folder / kind)
-    monkeypatch.setattr(studies, "pretrain", never)
+    monkeypatch.setattr("mae_lib.studies.pretraining.pretrain", never)
     for full in (False, True):
         good, lines = verified(full=full)
         assert not good and len(failures(lines)) == 1
@@ -147,10 +147,11 @@ def test_an_evaluation_without_its_weights_is_not_trained_for(folder, monkeypatc
 
 
 def test_data_that_cannot_be_had_fail_their_own_results_only(folder, monkeypatch):
-    def nothing(*_):
+    def nothing(*_, **__):
         raise RuntimeError("no images today")
 
-    monkeypatch.setattr(studies, "images", nothing)
+    monkeypatch.setattr("mae_lib.studies.sets.menagerie", nothing)
+    studies.images.cache_clear()
     good, lines = verified()
     assert not good and len(lines) == 5 and lines[0].startswith("ok ")
     assert [line.split()[0] for line in lines if "identifiability" in line] == ["ok"]

@@ -1,0 +1,153 @@
+"""Everything one tier measures, from its parameters: which runs there are, and who looks at them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+
+from mae_lib.models.masks import visible_count
+from mae_lib.models.methods import PRESETS
+from mae_lib.studies.settings import Setting, grid, untrained
+from mae_lib.studies.study import Study, Sweep, sweep
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The parameters of a tier, under the names that its files use.
+
+    Args:
+        datasets, seeds, preset, views, batch, lr, train_images: of the pretraining runs.
+        ratios: of the ratio series, at the smallest of ``units``.
+        units: sides of masking units in pixels, at ``unit_ratio``; the ViT patch stays as it is.
+        patches: sides of ViT patch and masking unit together, in pixels, at ``unit_ratio``.
+        arm_datasets, arm_ratios, arm_seeds: of the control arms, see :meth:`arm`.
+        longer: how many times the views the arm "longer" gets.
+        margins: in pixels, see :class:`Setting`.
+        policies: see :class:`Setting`.
+        probe_images, probe_test_images: for fitting and testing probes.
+        test_images: for all other evaluations.
+        shown: images of which pictures are kept.
+        conflict_images: of the test of shape bias.
+        train_scenes, test_scenes, detector_epochs: of detection, run on ``detector_seeds``.
+        filter_images, filter_epochs: for the network that picks the filtered images.
+        workers: processes at a time.
+        if_stale: ``"show"`` or ``"recompute"``.
+    """
+
+    datasets: tuple[str, ...]
+    seeds: tuple[int, ...]
+    preset: str
+    views: int
+    batch: int
+    lr: float
+    ratios: tuple[float, ...]
+    units: tuple[int, ...]
+    unit_ratio: float
+    train_images: int
+    workers: int = 1
+    if_stale: str = "show"
+    patches: tuple[int, ...] = ()
+    arm_datasets: tuple[str, ...] = ()
+    arm_ratios: tuple[float, ...] = ()
+    arm_seeds: tuple[int, ...] = ()
+    longer: float = 2
+    margins: tuple[int, ...] = ()
+    policies: tuple[str, ...] = ()
+    probe_images: int = 0
+    probe_test_images: int = 0
+    test_images: int = 0
+    shown: int = 0
+    conflict_images: int = 0
+    train_scenes: int = 0
+    test_scenes: int = 0
+    detector_epochs: int = 0
+    detector_seeds: tuple[int, ...] = ()
+    filter_images: int = 0
+    filter_epochs: int = 0
+
+    @classmethod
+    def of(cls, parameters: Mapping) -> Plan:
+        """The plan of those parameters that it knows by name; others are passed over."""
+        return cls(**{field.name: _frozen(parameters[field.name]) for field in fields(cls)
+                      if field.name in parameters})
+
+    @property
+    def recipe(self) -> dict:
+        """What all runs share."""
+        return {"preset": self.preset, "views": self.views, "batch": self.batch, "lr": self.lr,
+                "train_images": self.train_images}
+
+    @property
+    def core(self) -> list[Setting]:
+        """Both series of Kong et al. with the ViT patch fixed: ratios, and masking units."""
+        return grid(self.datasets, self.ratios, self.units, self.seeds,
+                    unit_ratio=self.unit_ratio, **self.recipe)
+
+    @property
+    def ratio_series(self) -> list[Setting]:
+        return [s for s in self.core if s.unit == min(self.units)]
+
+    @property
+    def unit_series(self) -> list[Setting]:
+        return [s for s in self.core if s.ratio == self.unit_ratio]
+
+    @property
+    def coupled_series(self) -> list[Setting]:
+        """Patch and masking unit changed together (appendix C of Kong et al.)."""
+        first = min(self.patches, default=0)
+        smallest = [s for s in self.unit_series if s.unit == first]
+        return [s if p == first else replace(s, unit=p, patch=p)
+                for p in self.patches for s in smallest]
+
+    @property
+    def untrained(self) -> list[Setting]:
+        """The control of each data set and seed that keeps its initial weights."""
+        return [s for seed in self.seeds
+                for s in untrained([s for s in self.core if s.seed == seed])]
+
+    def arm(self, name: str) -> list[Setting]:
+        """A control of the ratio series, or a suggestion of Kong et al., section 3.6.
+
+        Controls, at ``arm_ratios`` and ``arm_seeds``: ``"equal tokens"``, as many encoder tokens as
+        the run at ``unit_ratio`` sees; ``"longer"``, more views; ``"normalised"``, per-patch
+        normalised pixels as target. Suggestions, at ``unit_ratio`` and all seeds: ``"margin"``,
+        another loss, and ``"guided"``, masks that follow the picture.
+
+        Raises:
+            ValueError: an unknown name.
+        """
+        here = replace(self, datasets=self.arm_datasets)
+        controls = replace(here, seeds=self.arm_seeds, ratios=self.arm_ratios).ratio_series
+        usual = [s for s in here.ratio_series if s.ratio == self.unit_ratio]
+        if name == "equal tokens":
+            return [replace(s, views=self._equal_views(s)) for s in controls
+                    if s.ratio != self.unit_ratio]
+        if name == "longer":
+            return [replace(s, views=int(self.longer * s.views)) for s in controls]
+        if name == "normalised":
+            return [replace(s, target="normalised") for s in controls]
+        if name == "margin":
+            return [replace(s, margin=m) for m in self.margins for s in usual]
+        if name == "guided":
+            return [replace(s, policy=p) for p in self.policies for s in usual
+                    if s.dataset == "menagerie"]  # the other's pictures have no known parts
+        raise ValueError(f"name must be one of {', '.join(ARMS)}, got {name!r}")
+
+    def sweep(self, study: Study, settings: list[Setting]) -> Sweep:
+        """A study over settings, with its arguments from the plan."""
+        wanted = {name: getattr(self, name) for name in study.arguments}
+        return sweep(study, settings, workers=self.workers, if_stale=self.if_stale, **wanted)
+
+    def _equal_views(self, setting: Setting) -> int:
+        """Views with which the encoder sees as many tokens as at ``unit_ratio``, whole batches."""
+        shape = PRESETS[self.preset]
+        count = (shape["size"] // shape["patch"]) ** 2
+        usual, own = (1 + visible_count(count, r) for r in (self.unit_ratio, setting.ratio))
+        return round(self.views * usual / own / self.batch) * self.batch
+
+
+ARMS = ("equal tokens", "longer", "normalised", "margin", "guided")
+
+
+def _frozen(value):
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,66 @@
+"""Pretraining as a study: a setting's network, trained once and then found."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+
+import torch
+
+from mae_lib import runs
+from mae_lib.models.methods import MaskedAutoencoder, mae
+from mae_lib.models.weights import own_names, published_names
+from mae_lib.studies.sets import SIZE, images
+from mae_lib.studies.settings import Setting
+from mae_lib.studies.study import Study
+from mae_lib.training.pretrain import pretrain
+from mae_lib.training.schedule import Recipe
+
+
+def network(setting: Setting) -> MaskedAutoencoder:
+    """The model of a setting with its initial weights."""
+    mean, std = images(setting.dataset, "train", setting.train_images).standardisation()
+    patch = {} if setting.patch is None else {"patch": setting.patch}
+    made = mae(setting.preset, ratio=setting.ratio, unit=setting.unit, target=setting.target,
+               size=SIZE, mean=mean, std=std, seed=setting.seed, **patch)
+    if setting.margin:
+        from mae_lib.models.margins import margin_mse
+
+        made.loss = partial(margin_mse, grid=made.encoder.grid, patch=made.encoder.patch,
+                            margin=setting.margin)
+    return made
+
+
+def model(setting: Setting, if_stale: str = "show") -> MaskedAutoencoder:
+    """The pretrained model of a setting, or its initial weights if ``views`` is 0."""
+    if setting.views == 0:
+        return network(setting).eval()
+    run = PRETRAINING(setting, if_stale=if_stale).value
+    trained = mae(**run["config"])
+    weights = own_names({name: tensor.float() for name, tensor in run["weights"].items()})
+    trained.load_state_dict(trained.state_dict() | weights)  # fixed positions are not kept
+    return trained.eval()
+
+
+def checkpoint_folder(setting: Setting):
+    """Where a run of this setting keeps what it has so far."""
+    since = os.environ.get("MAE_LIB_FRESH_SINCE", "")  # older checkpoints do not count then
+    return runs.cache_folder() / "checkpoints" / since / PRETRAINING.key(setting).name
+
+
+def _pretrain(setting: Setting, if_stale: str) -> dict:
+    started = network(setting)
+    recipe = Recipe(views=setting.views, batch=setting.batch, lr=setting.lr)
+    history = pretrain(started, images(setting.dataset, "train", setting.train_images), recipe,
+                       seed=setting.seed, device=_device(), checkpoint=checkpoint_folder(setting))
+    weights = {name: tensor.half() for name, tensor in published_names(started).items()
+               if not name.endswith("pos_embed")}
+    return {"weights": weights, "losses": history.losses, "config": started.config,
+            "images_per_second": history.images_per_second}
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+PRETRAINING = Study("pretraining", _pretrain, ())
