@@ -21,6 +21,8 @@ params/<tier>/<chapter>.yaml, and only when something that it depends on has cha
   mae-book build                   run what is out of date, then write _build/html
   mae-book build --tier smoke      the same at toy size: minutes, but the numbers mean nothing
   mae-book verify                  recompute a sample of the published results and compare
+  mae-book status                  what of a tier has been computed, and how long the rest takes
+  mae-book compute                 compute the rest; it may be stopped and started again
 
 Tiers: smoke (only shows that the code runs), laptop (the published book), gpu, paper.
 Exit codes: 0 all is well, 1 something failed, 2 a wrong argument or parameter, 130 interrupted.
@@ -73,6 +75,17 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--full", action="store_true",
                         help="recompute every one of them from nothing (hours)")
     verify.set_defaults(command=_verify)
+
+    status = verbs.add_parser("status", help="how much of a tier has been computed, and how many "
+                                             "hours are left")
+    status.set_defaults(command=_status)
+    compute = verbs.add_parser("compute", help="compute what is missing of a tier, trainings "
+                                               "first; may be stopped and started again")
+    compute.set_defaults(command=_compute)
+    for verb in (status, compute):
+        verb.add_argument("--tier", default="laptop", help="set of parameters (default: laptop)")
+        verb.add_argument("--from-scratch", action="store_true",
+                          help="pass over the published results; keep others in .cache/scratch")
 
     vouch = verbs.add_parser("vouch", help="show that a change of source changed no published "
                                            "number, so that results need not be computed again")
@@ -128,6 +141,32 @@ def _verify(options: argparse.Namespace) -> int:
     from mae_lib.verify import verify
 
     return int(not verify(full=options.full))
+
+
+def _status(options: argparse.Namespace) -> int:
+    from mae_lib import progress
+
+    plan = _plan(options)
+    print(progress.table(progress.status(plan), plan.workers))
+    return 0
+
+
+def _compute(options: argparse.Namespace) -> int:
+    from mae_lib import progress
+
+    progress.compute(_plan(options))
+    return 0
+
+
+def _plan(options: argparse.Namespace):
+    """The plan of a tier: the parameters of all its chapters together."""
+    _, values = _read(options)
+    if options.from_scratch:
+        folder = find_root(Path.cwd()) / ".cache" / "scratch"
+        os.environ |= {"MAE_LIB_PUBLISHED": str(folder / "none"), "MAE_LIB_CACHE": str(folder)}
+    from mae_lib.studies import Plan
+
+    return Plan.of({name: value for chapter in values.values() for name, value in chapter.items()})
 
 
 def _vouch(options: argparse.Namespace) -> int:

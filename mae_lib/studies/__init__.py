@@ -7,6 +7,7 @@ what it finds in :mod:`mae_lib.runs`; the rooms below know nothing of each other
 from mae_lib.studies.plan import ARMS, Plan
 from mae_lib.studies.pretraining import PRETRAINING, model, network
 from mae_lib.studies.probing import LINEAR_PROBE, PIXEL_PROBE
+from mae_lib.studies.program import program
 from mae_lib.studies.reconstruction import FLOORS, RECONSTRUCTION
 from mae_lib.studies.sets import images
 from mae_lib.studies.settings import Setting, grid, one_each, untrained
@@ -16,4 +17,4 @@ ALL = (PRETRAINING, RECONSTRUCTION, FLOORS, LINEAR_PROBE, PIXEL_PROBE)
 
 __all__ = ["ALL", "ARMS", "FLOORS", "LINEAR_PROBE", "PIXEL_PROBE", "PRETRAINING",
            "RECONSTRUCTION", "Plan", "Setting", "Study", "Sweep", "grid", "images", "model",
-           "network", "one_each", "records", "sweep", "untrained"]
+           "network", "one_each", "program", "records", "sweep", "untrained"]

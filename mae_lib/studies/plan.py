@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 
 from mae_lib.models.masks import visible_count
 from mae_lib.models.methods import PRESETS
+from mae_lib.runs import Key
 from mae_lib.studies.settings import Setting, grid, untrained
 from mae_lib.studies.study import Study, Sweep, sweep
 
@@ -135,8 +136,15 @@ class Plan:
 
     def sweep(self, study: Study, settings: list[Setting]) -> Sweep:
         """A study over settings, with its arguments from the plan."""
-        wanted = {name: getattr(self, name) for name in study.arguments}
-        return sweep(study, settings, workers=self.workers, if_stale=self.if_stale, **wanted)
+        return sweep(study, settings, workers=self.workers, if_stale=self.if_stale,
+                     **self._arguments(study))
+
+    def key(self, study: Study, setting: Setting) -> Key:
+        """Under which the plan's result of a study is kept."""
+        return study.key(setting, **self._arguments(study))
+
+    def _arguments(self, study: Study) -> dict:
+        return {name: getattr(self, name) for name in study.arguments}
 
     def _equal_views(self, setting: Setting) -> int:
         """Views with which the encoder sees as many tokens as at ``unit_ratio``, whole batches."""

@@ -1,0 +1,101 @@
+"""A tier's plan: the series of the papers, each run once, and arms that differ in one thing."""
+
+import pytest
+import yaml
+
+from mae_lib import runs, studies
+from mae_lib.models.masks import visible_count
+from mae_lib.studies import ARMS, Plan, program
+
+PARAMETERS = {
+    "datasets": ["menagerie", "fashion_mnist"], "seeds": [0, 1], "preset": "laptop",
+    "views": 3200, "batch": 32, "lr": 1e-3, "ratios": [0.1, 0.75, 0.9], "units": [4, 8, 16],
+    "unit_ratio": 0.75, "train_images": 64, "patches": [4, 8, 16], "arm_datasets": ["menagerie"],
+    "arm_ratios": [0.1, 0.75, 0.9], "arm_seeds": [0], "longer": 2.0, "margins": [1, 2],
+    "policies": ["whole", "anti"], "probe_images": 8, "probe_test_images": 8, "test_images": 8,
+}
+PLAN = Plan.of(PARAMETERS | {"something else": 1})
+
+
+def differing(one, other) -> set[str]:
+    one, other = one.described(), other.described()
+    return {name for name in one.keys() | other.keys() if one.get(name) != other.get(name)}
+
+
+def test_series_vary_what_they_are_named_for():
+    assert len(PLAN.core) == 2 * 2 * 5 == len(set(PLAN.core))
+    assert {s.ratio for s in PLAN.ratio_series} == {0.1, 0.75, 0.9}
+    assert {(s.ratio, s.unit) for s in PLAN.ratio_series} == {(r, 4) for r in (0.1, 0.75, 0.9)}
+    assert {(s.ratio, s.unit) for s in PLAN.unit_series} == {(0.75, u) for u in (4, 8, 16)}
+    assert {(s.patch, s.unit) for s in PLAN.coupled_series} == {(None, 4), (8, 8), (16, 16)}
+
+
+def test_the_smallest_coupled_patch_is_a_run_of_the_core():
+    assert [s for s in PLAN.coupled_series if s.patch is None] == [
+        s for s in PLAN.unit_series if s.unit == 4]
+
+
+def test_every_seed_of_a_data_set_has_an_untrained_control():
+    assert sorted((s.dataset, s.seed, s.views) for s in PLAN.untrained) == [
+        (d, seed, 0) for d in ("fashion_mnist", "menagerie") for seed in (0, 1)]
+
+
+@pytest.mark.parametrize(("name", "field"), [("equal tokens", "views"), ("longer", "views"),
+                                             ("normalised", "target"), ("margin", "margin"),
+                                             ("guided", "policy")])
+def test_an_arm_differs_from_the_core_in_one_thing(name, field):
+    arm = PLAN.arm(name)
+    assert arm and {s.dataset for s in arm} == {"menagerie"}
+    for setting in arm:
+        assert any(differing(setting, usual) == {field} for usual in PLAN.core)
+
+
+def test_equal_tokens_are_equal_to_within_a_batch():
+    for setting in PLAN.arm("equal tokens"):
+        seen = setting.views * (1 + visible_count(64, setting.ratio))
+        assert abs(seen - 3200 * 17) <= 32 * 64 and setting.views % 32 == 0
+
+
+def test_controls_have_their_own_seeds_and_suggestions_all():
+    assert {s.seed for s in PLAN.arm("longer")} == {0}
+    assert {s.seed for s in PLAN.arm("margin")} == {0, 1}
+
+
+def test_an_unknown_arm_is_refused():
+    with pytest.raises(ValueError, match="name must be one of equal tokens, longer"):
+        PLAN.arm("shorter")
+
+
+def test_what_is_not_set_does_not_enter_the_key():
+    plain = studies.Setting(train_images=64)
+    key = studies.PRETRAINING.key(plain)
+    assert "patch" not in key.settings and "policy" not in key.settings
+    names = {studies.PRETRAINING.key(s).name for s in (
+        plain, studies.Setting(train_images=64, patch=8, unit=8),
+        studies.Setting(train_images=64, margin=1), studies.Setting(train_images=64,
+                                                                    policy="whole"))}
+    assert len(names) == 4
+
+
+def test_published_trainings_are_those_of_the_laptop_tier():
+    tier = yaml.safe_load((runs.ROOT / "params" / "laptop.yaml").read_text())
+    plan = Plan.of(tier | {"lr": float(tier["lr"])})
+    assert all(runs.find(studies.PRETRAINING.key(s)) for s in plan.core)
+
+
+def test_the_program_trains_first_and_holds_everything_once():
+    work = program(PLAN)
+    first, *rest = work
+    assert first is studies.PRETRAINING
+    trained = work[first]
+    assert len(trained) == len(set(trained))
+    assert set(PLAN.core + PLAN.coupled_series).union(*map(PLAN.arm, ARMS)) == set(trained)
+    for study in rest:
+        assert {s for s in work[study] if s.views} <= set(trained), study.kind
+        assert len(work[study]) == len(set(work[study])), study.kind
+
+
+def test_a_plan_gives_a_study_the_arguments_it_asks_for():
+    key = PLAN.key(studies.LINEAR_PROBE, PLAN.core[0])
+    assert (key.settings["probe_images"], key.settings["probe_test_images"]) == (8, 8)
+    assert "test_images" not in key.settings
