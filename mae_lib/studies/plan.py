@@ -1,4 +1,4 @@
-"""Everything one tier measures, from its parameters: which runs there are, and who looks at them."""
+"""Everything one tier measures, from its parameters: which runs there are, who looks at them."""
 
 from __future__ import annotations
 

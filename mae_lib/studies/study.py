@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from mae_lib import runs
 from mae_lib.evaluation.records import EvalRecord, frame, from_value
-from mae_lib.studies.settings import Setting
 from mae_lib.studies.sets import data_fingerprint
+from mae_lib.studies.settings import Setting
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 # Files and signals cannot change a value.

@@ -54,8 +54,9 @@ def book(tmp_path):
 def mae_book(book, monkeypatch, capfd):
     """Calls the command in the tiny book: (exit code, stdout, stderr)."""
     monkeypatch.chdir(book.root)
-    for name in ("OMP_NUM_THREADS", "MPLBACKEND", "PYTHONHASHSEED"):
-        monkeypatch.setenv(name, "1")  # so that what a run sets is undone after the test
+    usual = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "PYTHONHASHSEED": "1"}
+    for name, value in usual.items():
+        monkeypatch.setenv(name, value)  # so that what a run sets is undone after the test
 
     def call(*arguments: str) -> tuple[int, str, str]:
         capfd.readouterr()
