@@ -90,14 +90,14 @@ def first_losses(setting: Setting, steps: int) -> np.ndarray:
     images = studies.images(setting.dataset, "train", setting.train_images)
     network = studies.network(setting)
     step = compile_step(network, adamw(network, recipe), "eager")
-    return np.array([_loss(step, network, images, recipe, setting.seed, i)
+    masks = studies.masks(setting, network)
+    return np.array([_loss(step, masks, images, recipe, setting.seed, i)
                      for i in range(min(steps, recipe.steps))])
 
 
-def _loss(step, network, images: ImageSet, recipe: Recipe, seed: int, i: int) -> float:
-    batch = images.batch(batch_index(len(images), recipe.batch, seed, i))
-    mask = network.sample_mask(recipe.batch, mask_generator(seed, i))
-    return step(batch, mask, recipe.rate(i)).item()
+def _loss(step, masks, images: ImageSet, recipe: Recipe, seed: int, i: int) -> float:
+    index = batch_index(len(images), recipe.batch, seed, i)
+    return step(images.batch(index), masks(index, mask_generator(seed, i)), recipe.rate(i)).item()
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ what it finds in :mod:`mae_lib.runs`; the rooms below know nothing of each other
 """
 
 from mae_lib.studies.plan import ARMS, Plan
-from mae_lib.studies.pretraining import PRETRAINING, model, network
+from mae_lib.studies.pretraining import PRETRAINING, masks, model, network
 from mae_lib.studies.probing import LINEAR_PROBE, PIXEL_PROBE
 from mae_lib.studies.program import program
 from mae_lib.studies.reconstruction import FLOORS, RECONSTRUCTION
@@ -16,5 +16,5 @@ from mae_lib.studies.study import Study, Sweep, records, sweep
 ALL = (PRETRAINING, RECONSTRUCTION, FLOORS, LINEAR_PROBE, PIXEL_PROBE)
 
 __all__ = ["ALL", "ARMS", "FLOORS", "LINEAR_PROBE", "PIXEL_PROBE", "PRETRAINING",
-           "RECONSTRUCTION", "Plan", "Setting", "Study", "Sweep", "grid", "images", "model",
-           "network", "one_each", "program", "records", "sweep", "untrained"]
+           "RECONSTRUCTION", "Plan", "Setting", "Study", "Sweep", "grid", "images", "masks",
+           "model", "network", "one_each", "program", "records", "sweep", "untrained"]

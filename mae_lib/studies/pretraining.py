@@ -10,10 +10,10 @@ import torch
 from mae_lib import runs
 from mae_lib.models.methods import MaskedAutoencoder, mae
 from mae_lib.models.weights import own_names, published_names
-from mae_lib.studies.sets import SIZE, images
+from mae_lib.studies.sets import PRESET, SIZE, images
 from mae_lib.studies.settings import Setting
 from mae_lib.studies.study import Study
-from mae_lib.training.pretrain import pretrain
+from mae_lib.training.pretrain import Masks, own_masks, pretrain
 from mae_lib.training.schedule import Recipe
 
 
@@ -29,6 +29,20 @@ def network(setting: Setting) -> MaskedAutoencoder:
         made.loss = partial(margin_mse, grid=made.encoder.grid, patch=made.encoder.patch,
                             margin=setting.margin)
     return made
+
+
+def masks(setting: Setting, method: MaskedAutoencoder) -> Masks:
+    """Where the masks of a run come from: ``(indices of images, generator) -> Mask``."""
+    if setting.policy is None:
+        return own_masks(method)
+    from mae_lib.data.groups import menagerie_groups
+    from mae_lib.models.guided_masks import guided_mask
+
+    found = menagerie_groups("train", setting.train_images, SIZE, PRESET,
+                             patch=method.encoder.patch)
+    groups, parents = map(torch.from_numpy, found)
+    return lambda index, generator: guided_mask(
+        groups[index], setting.ratio, setting.policy, parents=parents[index], generator=generator)
 
 
 def model(setting: Setting, if_stale: str = "show") -> MaskedAutoencoder:
@@ -52,7 +66,8 @@ def _pretrain(setting: Setting, if_stale: str) -> dict:
     started = network(setting)
     recipe = Recipe(views=setting.views, batch=setting.batch, lr=setting.lr)
     history = pretrain(started, images(setting.dataset, "train", setting.train_images), recipe,
-                       seed=setting.seed, device=_device(), checkpoint=checkpoint_folder(setting))
+                       seed=setting.seed, masks=masks(setting, started), device=_device(),
+                       checkpoint=checkpoint_folder(setting))
     weights = {name: tensor.half() for name, tensor in published_names(started).items()
                if not name.endswith("pos_embed")}
     return {"weights": weights, "losses": history.losses, "config": started.config,

@@ -6,8 +6,9 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 
+from mae_lib.models.guided_masks import POLICIES
+
 DATASETS = ("menagerie", "fashion_mnist")
-POLICIES = ("random", "whole", "split", "anti")
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Setting:
             raise ValueError(f"dataset must be one of {', '.join(DATASETS)}, got {self.dataset!r}")
         if self.policy not in (None, *POLICIES):
             raise ValueError(f"policy must be one of {', '.join(POLICIES)}, got {self.policy!r}")
+        if self.policy and self.dataset != "menagerie":
+            raise ValueError(f"policy needs pictures whose parts are known, got {self.dataset!r}")
 
     def described(self) -> dict:
         """The fields that are set, as JSON can hold them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,12 +14,14 @@ import torch
 from tqdm import tqdm
 
 from mae_lib.data.images import ImageSet, fingerprint
+from mae_lib.models.masks import Mask
 from mae_lib.models.methods import MaskedAutoencoder
 from mae_lib.training.checkpoints import Progress, load_checkpoint, save_checkpoint
 from mae_lib.training.interrupts import deferred_interrupt
 from mae_lib.training.schedule import Recipe
 from mae_lib.training.step import adamw, compile_step, pick_backend, training_device
 
+Masks = Callable[[np.ndarray, torch.Generator], Mask]
 CHECK_EVERY = 50  # steps between looks at the loss: each look waits for the device
 
 
@@ -36,7 +39,7 @@ class History:
 
 
 def pretrain(method: MaskedAutoencoder, images: ImageSet, recipe: Recipe, *, seed: int = 0,
-             backend: str = "auto", device: torch.device | str = "cpu",
+             masks: Masks | None = None, backend: str = "auto", device: torch.device | str = "cpu",
              checkpoint: str | Path | None = None, every_seconds: float = 60.0,
              progress: bool = True) -> History:
     """Train ``method`` in place.
@@ -46,6 +49,8 @@ def pretrain(method: MaskedAutoencoder, images: ImageSet, recipe: Recipe, *, see
     happened: on the CPU it ends with the same bits. Ctrl-C lets the step finish and saves.
 
     Args:
+        masks: ``(indices of images [B], generator) -> Mask``, for masks that depend on the images;
+            the method's own sampler if None.
         checkpoint: folder for checkpoints, none are written if None.
         every_seconds: time between two checkpoints.
         progress: show a bar with loss, images/s and time left, in a terminal or a notebook.
@@ -57,6 +62,7 @@ def pretrain(method: MaskedAutoencoder, images: ImageSet, recipe: Recipe, *, see
     if images.size != method.encoder.size:
         raise ValueError(f"images must be {method.encoder.size[0]}x{method.encoder.size[1]} "
                          f"pixels for this encoder, got {images.size[0]}x{images.size[1]}")
+    masks = masks or own_masks(method)
     backend = pick_backend(backend, device, recipe.steps)
     method.to(training_device(backend, device)).train()
     optimizer = adamw(method, recipe, backend)
@@ -69,9 +75,9 @@ def pretrain(method: MaskedAutoencoder, images: ImageSet, recipe: Recipe, *, see
             tqdm(total=recipe.steps * recipe.batch, initial=start * recipe.batch, unit="img",
                  unit_scale=True, disable=not (progress and _watched())) as bar:
         for i in range(start, recipe.steps):
-            batch = images.batch(batch_index(len(images), recipe.batch, seed, i))
-            mask = method.sample_mask(recipe.batch, mask_generator(seed, i))
-            run.record(step(batch, mask, recipe.rate(i)))
+            index = batch_index(len(images), recipe.batch, seed, i)
+            mask = masks(index, mask_generator(seed, i))
+            run.record(step(images.batch(index), mask, recipe.rate(i)))
             bar.update(recipe.batch)
             stop, last = interrupted(), i + 1 == recipe.steps
             if stop or last or (i + 1) % CHECK_EVERY == 0:
@@ -82,6 +88,11 @@ def pretrain(method: MaskedAutoencoder, images: ImageSet, recipe: Recipe, *, see
     method.to("cpu").eval()
     seconds = time.perf_counter() - begun
     return History(run.losses.numpy(), seconds, (recipe.steps - start) * recipe.batch / seconds)
+
+
+def own_masks(method: MaskedAutoencoder) -> Masks:
+    """The sampler of a method, whatever the images."""
+    return lambda index, generator: method.sample_mask(len(index), generator)
 
 
 def batch_index(images: int, batch: int, seed: int, step: int) -> np.ndarray:

@@ -291,3 +291,16 @@ def test_a_notebook_shows_the_bar(capfd, monkeypatch):
     monkeypatch.setitem(sys.modules, "ipykernel", object())
     train(progress=True)
     assert "loss=" in capfd.readouterr().err
+
+
+def test_masks_may_depend_on_the_images():
+    sampler, seen = tiny_model(), []
+
+    def masks(index, generator):
+        seen.append(index)
+        return sampler.sample_mask(len(index), generator)
+
+    recipe = Recipe(views=8 * 12, batch=8)
+    assert same(train(recipe=recipe, masks=masks), train(recipe=recipe))
+    expected = [batch_index(len(tiny_images()), 8, 0, i) for i in range(12)]
+    assert np.array_equal(np.concatenate(seen), np.concatenate(expected))
