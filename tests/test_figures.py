@@ -1,6 +1,11 @@
+import io
+import re
 import xml.etree.ElementTree as ElementTree
+from base64 import b64decode
+from html import unescape
 
 import matplotlib
+import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
@@ -89,7 +94,95 @@ def test_the_style_does_not_leak(frame):
     assert not matplotlib.pyplot.get_fignums()
 
 
+@pytest.fixture
+def looked_at():
+    """Two images, maps of two models over 4 x 4 cells, masks, tokens."""
+    rng = np.random.default_rng(0)
+    maps = {".1": np.where(rng.random((2, 4, 4)) > 0.5, rng.random((2, 4, 4)) + 0.1, 0),
+            ".75": np.zeros((2, 4, 4))}
+    masks = np.zeros((2, 16, 16), bool)
+    masks[:, 4:12, 4:12] = True
+    return rng.random((2, 3, 16, 16)), maps, masks, np.array([0, 6])
+
+
+def test_attention_colours_the_cells_that_get_some_and_no_other(looked_at):
+    images, maps, masks, tokens = looked_at
+    axes = drawn(figures.attention_grid(images, maps, masks, tokens))
+    assert [ax.get_title() for ax in axes[:3]] == ["image", ".1", ".75"] and len(axes) == 6
+    assert np.allclose(axes[3].images[0].get_array(), np.moveaxis(images[1], 0, -1))
+    for i, ax in enumerate((axes[1], axes[4])):
+        shown = ax.images[0].get_array()
+        coloured = (np.ptp(shown, -1) > 1e-9).reshape(4, 4, 4, 4).all((1, 3))
+        assert np.array_equal(coloured, maps[".1"][i] > 0)
+    assert np.ptp(axes[5].images[0].get_array(), -1).max() < 1e-9
+
+
+def test_more_attention_is_brighter():
+    maps = {"a": np.linspace(0.1, 1, 16).reshape(1, 4, 4)}
+    ax = drawn(figures.attention_grid(np.full((1, 3, 4, 4), 0.5), maps))[1]
+    light = ax.images[0].get_array() @ np.array([0.299, 0.587, 0.114])
+    assert (np.diff(light.ravel()) > 0).all()
+
+
+def test_the_token_that_looks_has_a_square_and_the_object_an_outline(looked_at):
+    images, maps, masks, tokens = looked_at
+    axes = drawn(figures.attention_grid(images, maps, masks, tokens))
+    assert [len(ax.patches) for ax in axes] == [0, 1, 1] * 2
+    square = axes[4].patches[0]
+    assert (square.get_x(), square.get_y()) == (7.5, 3.5) and square.get_width() == 4
+    outline = np.concatenate([path.vertices for path in axes[4].collections[0].get_paths()])
+    assert outline.min() == pytest.approx(3.5, abs=0.01)
+    assert outline.max() == pytest.approx(11.5, abs=0.01)
+
+
+def test_sixteen_classes_differ_in_marker_and_filling_alone():
+    labels = np.repeat(np.arange(16), 3)
+    xy = np.random.default_rng(0).random((48, 2))
+    fig = figures.embedding_panels({"one": (xy, labels), "none": (xy[:0], labels[:0])},
+                                   [f"class {i}" for i in range(16)])
+    first, second = drawn(fig)
+    looks = {(line.get_marker(), line.get_markerfacecolor() == "white") for line in first.lines}
+    assert len(looks) == 16 and [t.get_text() for t in second.texts] == ["not tested"]
+    assert np.allclose(first.lines[5].get_xydata(), xy[labels == 5])
+
+
+def test_the_legend_names_the_classes_that_are_shown_in_the_marker_of_every_panel():
+    one, other = np.array([7, 7, 2]), np.array([9, 2])
+    fig = figures.embedding_panels({"a": (np.zeros((3, 2)), one), "b": (np.ones((2, 2)), other)},
+                                   list("abcdefghij"))
+    legend = fig.legends[0]
+    assert [t.get_text() for t in legend.texts] == ["c", "h", "j"]
+    marker = {t.get_text(): line.get_marker()
+              for t, line in zip(legend.texts, legend.legend_handles, strict=True)}
+    a, b = drawn(fig)
+    assert [line.get_marker() for line in a.lines] == [marker["c"], marker["h"]]
+    assert [line.get_marker() for line in b.lines] == [marker["c"], marker["j"]]
+
+
+def test_a_slider_holds_every_frame_exactly_and_asks_nobody_for_anything():
+    rng = np.random.default_rng(0)
+    frames = {f".{i}": rng.integers(0, 256, (3, 5, 7)) / 255 for i in (1, 5, 9)}
+    html = figures.slider(frames, "ratio", 'pictures & "quotes"')
+    pictures = re.findall(r'src="data:image/png;base64,([^"]+)" alt="([^"]+)"', html)
+    assert [unescape(alt) for _, alt in pictures] == [
+        f'pictures & "quotes"; ratio {value}' for value in frames]
+    for (data, _), image in zip(pictures, frames.values(), strict=True):
+        found = matplotlib.image.imread(io.BytesIO(b64decode(data)), format="png")[..., :3]
+        assert np.allclose(found, np.moveaxis(image, 0, -1), atol=1e-6)
+    assert not re.search(r"https?:|@import|url\(", html)
+
+
+def test_figures_in_a_slider_start_where_they_are_told(looked_at):
+    images, maps, *_ = looked_at
+    grid = figures.attention_grid(images, maps)
+    html = figures.slider({"a": grid, "b": grid, "c": grid}, "model", "maps", start="b")
+    assert html.count("<img") == 3 and 'max="2"' in html and 'value="1"' in html
+    assert ">b</output>" in html
+
+
 IMAGES = np.zeros((2, 3, 4, 4))
+MAPS = {"a": np.zeros((2, 2, 2))}
+FRAMES = {"a": IMAGES[0], "b": IMAGES[1]}
 
 
 @pytest.mark.parametrize(("call", "message"), [
@@ -98,6 +191,19 @@ IMAGES = np.zeros((2, 3, 4, 4))
     (lambda: figures.reconstruction_grid({"a": IMAGES}, ["x"]), "columns must name 2"),
     (lambda: figures.ratio_curves(pd.DataFrame({"x": [1]}), "x", "y", "p"), "got no 'y'"),
     (lambda: figures.ratio_curves(pd.DataFrame(columns=list("xyp")), "x", "y", "p"), "have rows"),
+    (lambda: figures.attention_grid(IMAGES, {}), "must not be empty, got 2 images and 0 maps"),
+    (lambda: figures.attention_grid(IMAGES[:1], MAPS), "maps must be one an image, 1, got 2"),
+    (lambda: figures.attention_grid(IMAGES, MAPS, IMAGES[:1, 0]), "masks must be one an image"),
+    (lambda: figures.attention_grid(IMAGES, MAPS, None, [1]), "tokens must be one an image"),
+    (lambda: figures.embedding_panels({}, "ab"), "maps must not be empty"),
+    (lambda: figures.embedding_panels(MAPS, "a" * 17), "classes at most 16, got 1 maps and 17"),
+    (lambda: figures.embedding_panels({"m": (IMAGES[0, 0], [0])}, "a"), "map 'm' must have"),
+    (lambda: figures.slider({"a": IMAGES[0]}, "x", "y"), "at least two pictures, got 1"),
+    (lambda: figures.slider({}, "x", "y"), "at least two pictures, got 0"),
+    (lambda: figures.slider(FRAMES, "", "y"), "label and alt must say"),
+    (lambda: figures.slider(FRAMES, "x", "y", start="c"), "start must be one of a, b, got 'c'"),
+    (lambda: figures.slider(FRAMES | {"b": IMAGES[0, :, :2]}, "x", "y"), "all be of one size"),
+    (lambda: figures.slider({"a": IMAGES, "b": IMAGES}, "x", "y"), "got an array of shape"),
     (lambda: figures.table(pd.DataFrame({"a": [1]}), ""), "must have a caption"),
     (lambda: figures.table(pd.DataFrame(), "c"), "must have a caption and rows")])
 def test_bad_input_is_refused(call, message):

@@ -1,0 +1,17 @@
+"""The few kinds of figures and tables of the book, in one style.
+
+Numbers come in as numpy arrays or data frames, figures go out. Type is at least 10 pt at a width of
+700 pixels; colours are those of Okabe and Ito, and lines differ in marker too, so that nothing is
+said by colour alone.
+"""
+
+from mae_lib.figures.attention import attention_grid
+from mae_lib.figures.curves import ratio_curves
+from mae_lib.figures.embedding import embedding_panels
+from mae_lib.figures.grids import mask_panel, reconstruction_grid
+from mae_lib.figures.look import COLOURS, MARKERS, STYLE, WIDTH, style
+from mae_lib.figures.sliders import slider
+from mae_lib.figures.tables import table
+
+__all__ = ["COLOURS", "MARKERS", "STYLE", "WIDTH", "attention_grid", "embedding_panels",
+           "mask_panel", "ratio_curves", "reconstruction_grid", "slider", "style", "table"]
