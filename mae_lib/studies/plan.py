@@ -112,7 +112,7 @@ class Plan:
         Controls, at ``arm_ratios`` and ``arm_seeds``: ``"equal tokens"``, as many encoder tokens as
         the run at ``unit_ratio`` sees; ``"longer"``, more views; ``"normalised"``, per-patch
         normalised pixels as target. Suggestions, at ``unit_ratio`` and all seeds: ``"margin"``,
-        another loss, and ``"guided"``, masks that follow the picture.
+        another loss, its control ``"scattered"``, and ``"guided"``, masks that follow the picture.
 
         Raises:
             ValueError: an unknown name.
@@ -129,6 +129,9 @@ class Plan:
             return [replace(s, target="normalised") for s in controls]
         if name == "margin":
             return [replace(s, margin=m) for m in self.margins for s in usual]
+        if name == "scattered":
+            return [replace(s, margin=min(self.margins), scattered=True) for s in usual
+                    if self.margins]
         if name == "guided":
             return [replace(s, policy=p) for p in self.policies for s in usual
                     if s.dataset == "menagerie"]  # the other's pictures have no known parts
@@ -154,7 +157,7 @@ class Plan:
         return round(self.views * usual / own / self.batch) * self.batch
 
 
-ARMS = ("equal tokens", "longer", "normalised", "margin", "guided")
+ARMS = ("equal tokens", "longer", "normalised", "margin", "scattered", "guided")
 
 
 def _frozen(value):

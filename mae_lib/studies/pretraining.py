@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import partial
 
 import torch
 
 from mae_lib import runs
+from mae_lib.models.encoder import Encoder
+from mae_lib.models.masks import visible_count
 from mae_lib.models.methods import MaskedAutoencoder, mae
 from mae_lib.models.weights import own_names, published_names
 from mae_lib.studies.sets import PRESET, SIZE, images
@@ -24,11 +27,18 @@ def network(setting: Setting) -> MaskedAutoencoder:
     made = mae(setting.preset, ratio=setting.ratio, unit=setting.unit, target=setting.target,
                size=SIZE, mean=mean, std=std, seed=setting.seed, **patch)
     if setting.margin:
-        from mae_lib.models.margins import margin_mse
-
-        made.loss = partial(margin_mse, grid=made.encoder.grid, patch=made.encoder.patch,
-                            margin=setting.margin)
+        made.loss = _margin_loss(setting, made.encoder)
     return made
+
+
+def _margin_loss(setting: Setting, encoder: Encoder) -> Callable:
+    from mae_lib.models.margins import margin_mse, scattering
+
+    hidden = encoder.grid[0] * encoder.grid[1]
+    hidden -= visible_count(hidden, setting.ratio)
+    order = scattering(hidden, encoder.patch) if setting.scattered else None
+    return partial(margin_mse, grid=encoder.grid, patch=encoder.patch, margin=setting.margin,
+                   order=order)
 
 
 def masks(setting: Setting, method: MaskedAutoencoder) -> Masks:

@@ -26,6 +26,7 @@ class Setting:
         train_images: how many different ones there are.
         patch: side of a ViT patch in pixels, if not the preset's.
         margin: hidden pixels this close to visible ones are left out of the loss.
+        scattered: a control: as many pixels as ``margin`` are left out, but anywhere.
         policy: how masks follow the parts of the picture, see
             :mod:`mae_lib.models.guided_masks`; at random over patches if None.
 
@@ -45,6 +46,7 @@ class Setting:
     train_images: int = 40_000
     patch: int | None = None
     margin: int | None = None
+    scattered: bool | None = None
     policy: str | None = None
 
     def __post_init__(self) -> None:
