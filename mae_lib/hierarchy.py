@@ -1,9 +1,8 @@
-"""What the chapters on the theory draw and tabulate: hierarchies, searches, verdicts."""
+"""What the chapters on the theory draw and tabulate: hierarchies and searches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from html import escape
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,9 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mae_lib import figures
-from mae_lib.ledger.claims import claims
 from mae_lib.ledger.statistics import t_interval
-from mae_lib.ledger.verdicts import Verdict
 from mae_lib.theory.drawing import draw, information_graph, legend, positions
 from mae_lib.theory.graph import HierGraph, Node
 from mae_lib.theory.levels import mean_height
@@ -80,43 +77,6 @@ def searches(graph: HierGraph, masks: Mapping[str, Iterable[Node]]) -> pd.DataFr
 def named(names: Iterable[Node]) -> str:
     """A set of nodes as ``"z1, z3"``, or a dash."""
     return ", ".join(sorted(map(str, names), key=lambda n: (len(n), n))) or "–"
-
-
-def verdict_box(claim_id: str, verdict: Verdict, scale: str) -> str:
-    """A claim, the verdict on it at this scale, and the effects that it rests on, as HTML."""
-    claim, = claims([claim_id])
-    kind = verdict.word.partition(" (")[0].replace(" ", "-")
-    items = "".join(f"<li>{escape(name)}: {_effect(e)}</li>" for name, e in verdict.parts.items())
-    return (f'<div class="verdict {kind}"><p class="verdict-title">{escape(claim_id)}: '
-            f'{escape(_word(verdict))}</p><p>{escape(claim.statement)}</p>'
-            f"<p>{escape(scale)} Smallest effect of interest: {escape(claim.sesoi)}.</p>"
-            f"<details><summary>The effects behind it</summary><ul>{items}</ul></details></div>")
-
-
-def verdict_table(verdicts: Mapping[str, Verdict]) -> pd.DataFrame:
-    """One row a named verdict: its word and its weakest effect."""
-    return pd.DataFrame([{"case": name, "weakest effect": _effect(v.effect),
-                          "verdict": _word(v)}
-                         for name, v in verdicts.items()])
-
-
-def claims_table(verdicts: Mapping[str, Verdict]) -> pd.DataFrame:
-    """One row a claim: what it says and the verdict."""
-    return pd.DataFrame([{"claim": claim.id, "statement": claim.statement,
-                          "verdict": _word(verdicts[claim.id])} for claim in claims(verdicts)])
-
-
-def _word(verdict: Verdict) -> str:
-    return verdict.word + (", reversed" if verdict.reversed else "")
-
-
-def _effect(found) -> str:
-    if found is None:
-        return "–"
-    if not found.n:
-        return f"{found.mean:.3g} (counted, no sampling)"
-    return (f"{found.mean:+.3f}, 95 % one-sided limits {found.limit(-1):+.3f} and "
-            f"{found.limit(+1):+.3f}, n = {found.n}")
 
 
 def _step(number: int, step: Step) -> dict:

@@ -1,11 +1,10 @@
-"""Tables and boxes of the chapters on the theory say what the search and the verdicts say."""
+"""Figures and tables of the chapters on the theory say what the search says."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from mae_lib import hierarchy
-from mae_lib.ledger.verdicts import Effect, all_of, difference, effect, exact
 from mae_lib.theory.families import FIGURE4_MASKS, figure2, figure4
 
 
@@ -24,23 +23,6 @@ def test_searches_are_one_row_a_mask():
 
 def test_names_come_in_a_readers_order():
     assert hierarchy.named({"x10", "x2", "z1"}) == "x2, z1, x10" and hierarchy.named([]) == "–"
-
-
-def test_a_box_shows_the_claim_the_verdict_and_its_effects():
-    box = hierarchy.verdict_box("K-T1", exact(0, 40), "Forty <graphs>.")
-    assert 'class="verdict supported"' in box and "K-T1: supported" in box
-    assert "Forty &lt;graphs&gt;." in box
-    down = hierarchy.verdict_box("K-T6", difference(Effect(-0.5), 0), "Here.")
-    assert "verdict not-supported" in down and "not supported, reversed" in down
-    spread = hierarchy.verdict_box("K-T2", difference(effect([0.2, 0.3, 0.1]), 0.05), "There.")
-    assert "n = 3" in spread and "one-sided limits" in spread
-
-
-def test_tables_hold_every_verdict():
-    verdicts = {"K-T1": exact(0, 9), "K-T6": all_of({"a": Effect(-1.0), "b": Effect(2.0)}, 0)}
-    table = hierarchy.claims_table(verdicts)
-    assert table.verdict.tolist() == ["supported", "not supported"]
-    assert hierarchy.verdict_table(verdicts)["weakest effect"][1].startswith("-1 (counted")
 
 
 def test_drawings_have_a_panel_for_each_graph_and_a_key():

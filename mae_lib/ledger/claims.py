@@ -66,6 +66,11 @@ def claims(ids: Iterable[str]) -> list[Claim]:
     return [ledger[i] for i in ids]
 
 
+def all_claims() -> list[Claim]:
+    """Every claim, in the order of the file."""
+    return list(_load().values())
+
+
 def claims_about(locus: str) -> list[Claim]:
     """The claims made at a place, for example ``"S000 Fig 5"``; an empty list if there are none."""
     return [c for c in _load().values() if c.locus == locus or c.locus.startswith(

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -32,15 +32,19 @@ VOID, NOT_TESTED = "void", "not tested"
 class Effect:
     """Mean and standard deviation over ``n`` seeds of a difference; ``n`` = 0 says it is exact.
 
-    Exact are differences that were enumerated rather than sampled: they have no spread.
+    Exact are differences that were enumerated rather than sampled: they have no spread. ``limits``
+    are one-sided 95 % limits that do not come from Student's t, such as those of a share.
     """
 
     mean: float
     deviation: float = 0.0
     n: int = 0
+    limits: tuple[float, float] | None = None
 
     def limit(self, side: int, alpha: float = ALPHA) -> float:
         """The one-sided lower (side -1) or upper (+1) confidence limit, by Student's t."""
+        if self.limits is not None:
+            return self.limits[side > 0]
         if not self.deviation:
             return self.mean
         return self.mean + side * stats.t.ppf(1 - alpha, self.n - 1) * self._error
@@ -62,6 +66,9 @@ class Verdict:
 
     ``effect`` is the weakest part's, ``p`` that of the whole, ``parts`` all of them by name,
     ``reversed`` whether every part is significantly negative, ``reason`` why there is no result.
+    ``beside`` are other readings of the claim, which do not decide; ``unadjusted`` is the word
+    before the correction for several claims of one family, if that changed it; ``caveat`` says what
+    was left out.
     """
 
     word: str
@@ -70,6 +77,9 @@ class Verdict:
     parts: Mapping[str, Effect] = field(default_factory=dict)
     reversed: bool = False
     reason: str = ""
+    beside: Mapping[str, Verdict] = field(default_factory=dict)
+    unadjusted: str = ""
+    caveat: str = ""
 
 
 def effect(differences: Sequence[float]) -> Effect:
@@ -91,24 +101,31 @@ def difference(found: Effect, sesoi: float) -> Verdict:
     return all_of({"difference": found}, sesoi)
 
 
-def all_of(parts: Mapping[str, Effect], sesoi: float) -> Verdict:
+def all_of(parts: Mapping[str, Effect], sesoi: float | Mapping[str, float]) -> Verdict:
     """IUT: each of these effects is positive.
+
+    Args:
+        sesoi: of all parts, or by name of the part.
 
     Raises:
         ValueError: no parts, or a negative SESOI.
     """
-    if not parts or sesoi < 0:
+    each = [sesoi[name] if isinstance(sesoi, Mapping) else sesoi for name in parts]
+    if not parts or min(each) < 0:
         raise ValueError(f"parts must be given and sesoi must not be negative, "
                          f"got {len(parts)} parts and {sesoi}")
     effects = list(parts.values())
-    weakest, p = min(effects, key=lambda e: e.mean), max(e.p() for e in effects)
+    weakest = min(parts, key=lambda name: parts[name].mean / (  # in units of its own SESOI
+        isinstance(sesoi, Mapping) and sesoi[name] or 1))
     limits = [e.limit(+1, ALPHA / len(effects)) for e in effects]
     if all(e.limit(-1) > 0 for e in effects):
-        word = SUPPORTED if weakest.mean >= sesoi else NEGLIGIBLE
-    else:
-        excluded = min(limits) < sesoi or min(limits) <= 0  # at a SESOI of 0, 0 is excluded too
+        enough = all(e.mean >= least for e, least in zip(effects, each, strict=True))
+        word = SUPPORTED if enough else NEGLIGIBLE
+    else:  # at a SESOI of 0, 0 is excluded too
+        excluded = any(high < least or high <= 0 for high, least in zip(limits, each, strict=True))
         word = NOT_SUPPORTED if excluded else INCONCLUSIVE
-    return Verdict(word, weakest, p, dict(parts), word == NOT_SUPPORTED and max(limits) < 0)
+    return Verdict(word, parts[weakest], max(e.p() for e in effects), dict(parts),
+                   word == NOT_SUPPORTED and bool(max(limits) < 0))
 
 
 def equivalent(found: Effect, margin: float) -> Verdict:
@@ -125,6 +142,24 @@ def not_worse(found: Effect, margin: float) -> Verdict:
     inside, outside = found.limit(-1) > -margin, found.limit(+1) < -margin
     word = SUPPORTED if inside else NOT_SUPPORTED if outside else INCONCLUSIVE
     return Verdict(word, found, found.p(-margin), {"difference": found})
+
+
+def nearest(hits: int, trials: int, chance: float, majority: float = 0.5) -> Verdict:
+    """RANK: one level is the nearest of several more often than by chance (exact binomial).
+
+    The effect is the share of hits less chance, with Clopper and Pearson's limits. It is of
+    interest where the level is the nearest in most trials.
+
+    Raises:
+        ValueError: no trials, or more hits than trials.
+    """
+    if not 0 <= hits <= trials or trials < 1:
+        raise ValueError(f"hits must lie in 0..trials with trials >= 1, got {hits} of {trials}")
+    test = stats.binomtest(hits, trials, chance, alternative="greater")
+    low, high = stats.binomtest(hits, trials).proportion_ci(1 - 2 * ALPHA)
+    found = Effect(hits / trials - chance, n=trials, limits=(low - chance, high - chance))
+    verdict = all_of({f"{hits} of {trials}": found}, majority - chance)
+    return replace(verdict, p=float(test.pvalue))
 
 
 def exact(violations: int, trials: int) -> Verdict:
@@ -149,6 +184,11 @@ def ordered(table: pd.DataFrame, levels: Sequence, sesoi: float) -> Verdict:
 def peak(table: pd.DataFrame, best, sesoi: float) -> Verdict:
     """PEAK: one level exceeds each of the others."""
     return all_of(_contrasts(table, [(x, best) for x in table.columns if x != best]), sesoi)
+
+
+def bottom(table: pd.DataFrame, worst, sesoi: float) -> Verdict:
+    """PEAK (min): one level is below each of the others."""
+    return all_of(_contrasts(table, [(worst, x) for x in table.columns if x != worst]), sesoi)
 
 
 def extremes(table: pd.DataFrame, sesoi: float) -> Verdict:
@@ -182,6 +222,16 @@ def trend(table: pd.DataFrame, levels: Sequence, sesoi: float) -> Verdict:
     return Verdict(word, found, p, contrast, word == NOT_SUPPORTED and found.limit(+1) < 0)
 
 
+def jointly(verdicts: Mapping[str, Verdict], sesoi: Mapping[str, float]) -> Verdict:
+    """Several intersection-union tests as one, each with its own SESOI."""
+    if len(verdicts) == 1:
+        return next(iter(verdicts.values()))
+    parts = {f"{name}: {part}": (e, sesoi[name]) for name, v in verdicts.items()
+             for part, e in v.parts.items()}
+    return all_of({name: e for name, (e, _) in parts.items()},
+                  {name: least for name, (_, least) in parts.items()})
+
+
 def weakest(verdicts: Mapping[str, Verdict]) -> Verdict:
     """One verdict of several that a claim needs all of: the least favourable of them."""
     ranks = [NOT_SUPPORTED, VOID, NOT_TESTED, INCONCLUSIVE, NEGLIGIBLE, SUPPORTED]
@@ -200,6 +250,28 @@ def holm(pvalues: Mapping[str, float]) -> dict[str, float]:
         floor = max(floor, min(1.0, p * (len(tested) - rank)))
         adjusted[name] = floor
     return {name: adjusted.get(name, float("nan")) for name in pvalues}
+
+
+def adjusted(verdicts: Mapping[str, Verdict], families: Mapping[str, str]) -> dict[str, Verdict]:
+    """Verdicts after Holm's correction within each family of claims.
+
+    What was supported and is not after the correction becomes inconclusive, and keeps its first
+    word as ``unadjusted``. Verdicts without p-value, tested or not, stay out of it.
+
+    Args:
+        families: the family of each claim.
+    """
+    members: dict[str, dict[str, float]] = {}
+    for name, verdict in verdicts.items():
+        members.setdefault(families[name], {})[name] = verdict.p
+    p = {name: value for family in members.values() for name, value in holm(family).items()}
+    return {name: _corrected(verdict, p[name]) for name, verdict in verdicts.items()}
+
+
+def _corrected(verdict: Verdict, p: float) -> Verdict:
+    if verdict.word not in (SUPPORTED, NEGLIGIBLE) or not p >= ALPHA:
+        return verdict
+    return replace(verdict, word=INCONCLUSIVE, unadjusted=verdict.word)
 
 
 def _contrasts(table: pd.DataFrame, pairs) -> dict[str, Effect]:
