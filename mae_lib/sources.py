@@ -133,16 +133,23 @@ def _module_file(name: str, package: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _imported(name: str, path: Path, top: str) -> Iterator[str]:
+def _imported(name: str, path: Path, top: str) -> tuple[str, ...]:
     """Names that may be modules of the package `top`; the caller drops those that are not."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(_parse(path.read_text(encoding="utf-8-sig"))):
+    return tuple(n for n in _import_names(path.read_text(encoding="utf-8-sig"), package)
+                 if n.partition(".")[0] == top)
+
+
+@functools.lru_cache(maxsize=1024)
+def _import_names(text: str, package: str) -> tuple[str, ...]:
+    found = []
+    for node in ast.walk(_parse(text)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             origin = _origin(node, package)
-            yield origin
-            yield from (f"{origin}.{alias.name}" for alias in node.names)
+            found += [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
+    return tuple(found)
 
 
 def _origin(node: ast.ImportFrom, package: str) -> str:

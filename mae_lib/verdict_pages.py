@@ -55,13 +55,30 @@ def ledger_table(ledger: Ledger, caption: str) -> str:
         ledger: from :func:`mae_lib.ledger.tally.complete`.
         caption: what is in the table, with the scale of the experiments.
     """
+    return f'<div class="ledger">{_form(ledger)}{_table(ledger, all_claims(), caption)}</div>'
+
+
+def chapter_table(verdicts: Mapping[str, Mapping[str, Verdict]], ids: Iterable[str],
+                  caption: str) -> str:
+    """The claims of one chapter with their verdicts, as :func:`ledger_table` shows them.
+
+    Args:
+        verdicts: ``{data set: {claim id: verdict}}``.
+    """
+    shown = claims(ids)
+    ledger = {claim.id: {name: found[claim.id] for name, found in verdicts.items()}
+              for claim in shown}
+    return f'<div class="ledger">{_table(ledger, shown, caption)}</div>'
+
+
+def _table(ledger: Ledger, shown: Iterable[Claim], caption: str) -> str:
     names = list(next(iter(ledger.values())))
     heads = ["Claim", "What it says", "Printed numbers", *names]
     head = "".join(f'<th scope="col" role="columnheader">{escape(h)}</th>' for h in heads)
-    rows = "".join(_row(claim, ledger[claim.id]) for claim in all_claims())
-    return (f'<div class="ledger">{_form(ledger)}<table class="ledger-claims" role="table">'
-            f'<caption>{escape(caption)}</caption><thead role="rowgroup"><tr role="row">{head}'
-            f'</tr></thead><tbody role="rowgroup">{rows}</tbody></table></div>')
+    rows = "".join(_row(claim, ledger[claim.id]) for claim in shown)
+    return (f'<table class="ledger-claims" role="table"><caption>{escape(caption)}</caption>'
+            f'<thead role="rowgroup"><tr role="row">{head}</tr></thead>'
+            f'<tbody role="rowgroup">{rows}</tbody></table>')
 
 
 def summary_table(ledger: Ledger, caption: str) -> str:

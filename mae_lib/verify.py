@@ -147,7 +147,8 @@ def _read(stem: Path) -> Published:
     fields = described.__dataclass_fields__
     settings = {k: v for k, v in record["settings"].items() if k in fields}
     arguments = {k: v for k, v in record["settings"].items() if k not in fields}
-    study, setting = STUDIES[record["kind"]], described(**settings, seed=record["seed"])
+    study = STUDIES[record["kind"]]
+    setting = described(**{"seed": record["seed"]} | settings)
     key = study.key(setting, **arguments)
     result = runs.find(key) if key.name == f"{stem.parent.name}/{stem.name}" else None
     if result is None:

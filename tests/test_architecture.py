@@ -13,7 +13,7 @@ ROOMS = ["theory", "data", "models", "training", "evaluation", "ledger"]
 # What stands beside the rooms, and what of the rest each may import.
 BASE = {"sources", "store", "runs"}
 TOP = {"studies", "identification", "hierarchy", "verdict_pages", "present", "figures", "verify",
-       "vouch", "progress"}
+       "vouch", "progress", "measurements", "theory_claims"}
 
 
 def place(path: Path) -> str:

@@ -84,7 +84,16 @@ def test_a_table_is_readable_without_its_looks():
     rows = [[c.text for c in row] for row in root.findall("tbody/tr")]
     assert rows == [["0.10", "0.641", "2", "<b>"], ["0.75", "–", "3", "-"]]
     assert root.find("tbody/tr/th").get("scope") == "row"
-    assert "style" not in html and "color" not in html
+    assert "style" not in html and "color" not in html and "prose" not in html
+
+
+def test_sentences_in_a_table_are_marked_and_truth_is_said_in_words():
+    long = "a sentence that is longer than any number with its interval"
+    frame = pd.DataFrame({"x": [1, 2], "said": [long, "-"], "holds": [True, False]})
+    root = ElementTree.fromstring(figures.table(frame, "c"))
+    cells = [[(c.text, c.get("class")) for c in row.findall("td")]
+             for row in root.findall("tbody/tr")]
+    assert cells == [[(long, "prose"), ("yes", None)], [("-", "prose"), ("no", None)]]
 
 
 def test_the_style_does_not_leak(frame):

@@ -29,7 +29,8 @@ class Plan:
         test_images: for all other evaluations.
         shown: images of which pictures are kept.
         conflict_images: of the test of shape bias.
-        train_scenes, test_scenes, detector_epochs: of detection, run on ``detector_seeds``.
+        train_scenes, test_scenes, detector_epochs: of detection, run on the encoders of
+            ``detector_seeds``.
         filter_images, filter_epochs: for the network that picks the filtered images.
         workers: processes at a time.
         if_stale: ``"show"`` or ``"recompute"``.
@@ -105,6 +106,13 @@ class Plan:
         """The control of each data set and seed that keeps its initial weights."""
         return [s for seed in self.seeds
                 for s in untrained([s for s in self.core if s.seed == seed])]
+
+    @property
+    def detected(self) -> list[Setting]:
+        """Encoders under a detector: both series on the Menagerie, whose scenes have objects."""
+        here = replace(self, datasets=("menagerie",) if "menagerie" in self.datasets else (),
+                       seeds=self.detector_seeds)
+        return list(dict.fromkeys(here.ratio_series + here.coupled_series + here.untrained))
 
     def arm(self, name: str) -> list[Setting]:
         """A control of the ratio series, or a suggestion of Kong et al., section 3.6.

@@ -1,0 +1,198 @@
+"""All that a tier has measured as one tidy table: a row for each run and outcome.
+
+What has not been computed is not there; nothing is computed here. The rules of the ledger
+(:mod:`mae_lib.ledger.experiments`) read this table.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import pandas as pd
+
+from mae_lib import runs, studies
+from mae_lib.data.shifts import SHIFTS
+from mae_lib.evaluation.records import EvalRecord
+from mae_lib.ledger.experiments import verdicts_of
+from mae_lib.ledger.outcomes import (
+    COLUMNS,
+    COUPLED,
+    EQUAL_TOKENS,
+    GUIDED,
+    LONGER,
+    MARGIN,
+    NORMALISED,
+    RATIO,
+    UNIT,
+    UNTRAINED,
+)
+from mae_lib.ledger.verdicts import Verdict
+from mae_lib.models.cost import autoencoder_macs
+from mae_lib.models.methods import PRESETS
+from mae_lib.present import DATASETS
+from mae_lib.studies import Plan, Setting, Study, program
+
+PERCENT = 100.0
+SIMILARITY = "similarity of models, mean token, levelled"
+LAST = PRESETS["laptop"]["depth"] - 1
+METRICS = {"ssim": ("ssim", 1.0), "fsimc": ("fsimc", 1.0), "psnr": ("psnr", 1.0),
+           "neg mse": ("mse", -1.0)}
+SHARES = ("gradient share, near", "area share, near", "gradient share, far", "area share, far")
+CAUSES = ("position", "scale", "colour", *(f"level {i}" for i in range(5)))
+
+
+class Place(NamedTuple):
+    """Where an outcome stands among a study's records: the first of the protocols that was tested.
+
+    ``factor`` brings it to the unit of the ledger's smallest effects.
+    """
+
+    protocols: tuple[str, ...]
+    metric: str
+    factor: float = 1.0
+    split: str = "test"
+
+
+def _accuracy(protocol: str, split: str = "test") -> Place:
+    return Place((protocol,), "accuracy", PERCENT, split)
+
+
+OUTCOMES: dict[Study, dict[str, Place]] = {
+    studies.RECONSTRUCTION:
+        {name: Place(("unmasked",), *metric) for name, metric in METRICS.items()}
+        | {f"{name} hidden": Place(("complement 0.5",), *metric)
+           for name, metric in METRICS.items()},
+    studies.LINEAR_PROBE: {"linear": _accuracy("linear probe, cls"),
+                           "linear mean": _accuracy("linear probe, mean"),
+                           "knn": _accuracy("20 nearest, cls")},
+    studies.ROBUSTNESS: {name: _accuracy("robustness, cls", name) for name in SHIFTS},
+    studies.SHAPE_BIAS: {name: Place(("texture cue, cls",), name)
+                         for name in ("shape bias", "shape accuracy", "coverage")},
+    studies.ATTENTION: {
+        "lift": Place(("class token",), "lift"),
+        "lift null": Place(("class token, null",), "lift"),
+        "background": Place(("class token",), "background"),
+        "recall": Place(("object tokens",), "recall60"),
+        "distance": Place(("distance",), f"block {LAST}"),
+        "entropy mean": Place(("object tokens, mean head",), "entropy"),
+        "entropy head 0": Place(("object tokens, head 0",), "entropy")},
+    studies.EMBEDDING: {"purity": Place(("components, mean token",), "purity"),
+                        "separability": Place(("components, mean token",), "linear_acc")},
+    # The causes where they are known, else what can be computed from the pixels.
+    studies.LATENTS: {name: Place(("latents, class token", "image factors, class token"), name)
+                      for name in CAUSES},
+    studies.LOCALITY: {
+        "error near": Place(("own masks",), "relative error, 1 px"),
+        "error far": Place(("own masks",), "relative error, 5 to 8 px"),
+        **{name: Place(("own masks",), name) for name in SHARES}},
+    studies.LOSSES: {"loss slope": Place(("training",), "loss slope", split="train")},
+    studies.DETECTION: {"box ap": Place(("box",), "ap", PERCENT),
+                        "mask ap": Place(("mask",), "ap", PERCENT)},
+}
+
+
+
+def measurements(plan: Plan, only: Iterable[Study] | None = None) -> pd.DataFrame:
+    """Outcomes by data set, series, level and seed, as the ledger names them.
+
+    Args:
+        only: the studies whose results are wanted, all if None.
+    """
+    wanted = [*OUTCOMES, studies.CROSS_CKA] if only is None else list(only)
+    rows = []
+    for setting, places in series_of(plan).items():
+        values = _cost(setting)
+        for study in OUTCOMES.keys() & wanted:
+            values |= _values(plan, study, setting)
+        if studies.RECONSTRUCTION in wanted:
+            values |= _above_floor(plan, setting, values)
+        if set(SHARES) <= values.keys():
+            near, near_area, far, far_area = (values.pop(name) for name in SHARES)
+            values["gradient locality"] = near - near_area - (far - far_area)
+        rows += [(setting.dataset, series, level, setting.seed, name, value)
+                 for series, level in places for name, value in values.items()]
+    if studies.CROSS_CKA in wanted:
+        rows += _similarities(plan)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def series_of(plan: Plan) -> dict[Setting, list[tuple[str, float | str]]]:
+    """Every run of a plan with its places: series and level. One run may stand in several."""
+    found = defaultdict(list)
+    for setting in plan.ratio_series:
+        found[setting].append((RATIO, setting.ratio))
+    for setting in plan.unit_series:
+        found[setting].append((UNIT, setting.unit))
+    for setting in plan.coupled_series:
+        found[setting].append((COUPLED, setting.patch or setting.unit))
+    for setting in plan.untrained:
+        found[setting].append((UNTRAINED, 0.0))
+    for name in (EQUAL_TOKENS, LONGER, NORMALISED):
+        for setting in plan.arm(name):
+            found[setting].append((name, setting.ratio))
+    for setting in plan.arm(MARGIN):
+        found[setting].append((MARGIN, setting.margin))
+    for setting in plan.arm("scattered"):
+        found[setting].append(("scattered", setting.margin))
+    for setting in plan.arm(GUIDED):
+        found[setting].append((GUIDED, setting.policy))
+    return dict(found)
+
+
+def _values(plan: Plan, study: Study, setting: Setting) -> dict[str, float]:
+    result = runs.find(plan.key(study, setting), if_stale=plan.if_stale)
+    if result is None:
+        return {}
+    records = {(r.protocol, r.metric, r.split): r for r in studies.records(result)}
+    found = {name: _read(records, place) for name, place in OUTCOMES[study].items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _read(records: Mapping[tuple[str, str, str], EvalRecord], place: Place) -> float | None:
+    for protocol in place.protocols:
+        record = records.get((protocol, place.metric, place.split))
+        if record is not None and record.status == "ok":
+            return place.factor * record.value
+    return None
+
+
+def _similarities(plan: Plan) -> list[tuple]:
+    """CKA of the models of the ratio series with each other, ``"cka to <ratio>"``."""
+    names = {f"cka to {ratio:g}" for ratio in plan.ratios}
+    rows = []
+    for setting in program(plan)[studies.CROSS_CKA]:
+        result = runs.find(plan.key(studies.CROSS_CKA, setting), if_stale=plan.if_stale)
+        rows += [(r.dataset, RATIO, r.setting["ratio"], r.seed, r.metric, r.value)
+                 for r in (studies.records(result) if result else ())
+                 if r.protocol == SIMILARITY and r.metric in names
+                 and r.setting["unit"] == min(plan.units)]
+    return rows
+
+
+def _cost(setting: Setting) -> dict[str, float]:
+    """Multiplications of the encoder for one training image."""
+    patch = {} if setting.patch is None else {"patch": setting.patch}
+    return {"macs": autoencoder_macs(PRESETS[setting.preset] | patch, setting.ratio).encoder}
+
+
+def _above_floor(plan: Plan, setting: Setting, values: Mapping[str, float]) -> dict[str, float]:
+    """Read-outs less the floor of their patch size: a picture of one colour a patch."""
+    result = runs.find(plan.key(studies.FLOORS, setting), if_stale=plan.if_stale)
+    if result is None:
+        return {}
+    patch = setting.patch or PRESETS[setting.preset]["patch"]
+    floor = {r.metric: r.value for r in studies.records(result)
+             if r.protocol == f"floor: patch mean {patch}"}
+    return {f"{name} floored": values[name] - factor * floor[metric]
+            for name, (metric, factor) in METRICS.items() if name in values and metric in floor}
+
+
+def judged(found: pd.DataFrame) -> dict[str, dict[str, Verdict]]:
+    """By data set, under the name that readers see: a verdict on every claim about networks.
+
+    Args:
+        found: from :func:`measurements`.
+    """
+    return {name: verdicts_of(found, key) for key, name in DATASETS.items()}

@@ -1,0 +1,115 @@
+"""Tables 3 and 5 of Kong et al.: objects found and outlined by a detector on the encoder."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from mae_lib.data.images import fingerprint
+from mae_lib.data.menagerie import SUPERCLASSES, scenes
+from mae_lib.data.objects import ObjectSet, scene_objects
+from mae_lib.evaluation.coco import CocoResult, coco_ap, detections_to_coco, to_coco
+from mae_lib.evaluation.detection import build_mask_rcnn, detect
+from mae_lib.evaluation.records import EvalRecord, not_tested, records_of, to_value
+from mae_lib.studies.pretraining import model
+from mae_lib.studies.sets import PRESET
+from mae_lib.studies.settings import Setting, without_seed
+from mae_lib.studies.study import Study
+from mae_lib.training.detector import DetectorConfig, fit_detector
+
+SCENE_SIZE = 64  # pixels a side, four times as many as in pretraining; objects as large as there
+STARTS = {"train": 0, "val": 1_000_000, "test": 2_000_000}  # first scene of each split
+SHOWN, SURE = 6, 0.5  # test scenes whose detections are kept for figures, if so sure
+RECIPE: dict = {}
+METRICS = ("ap", "ap50", "ap75")
+
+
+@lru_cache(maxsize=4)
+def scene_set(split: str, count: int) -> ObjectSet:
+    """``count`` scenes of the split ``"train"``, ``"val"`` or ``"test"``; none is in two splits."""
+    return scene_objects(scenes(count, SCENE_SIZE, PRESET, start=STARTS[split]))
+
+
+@lru_cache(maxsize=8)
+def scene_fingerprint(split: str, count: int) -> str:
+    """What tells a set of scenes from others, without drawing them all."""
+    return fingerprint(scene_set(split, min(count, 16)).fingerprint, str(count))
+
+
+def _detect(setting: Setting, if_stale: str, train_scenes: int, test_scenes: int,
+            detector_epochs: int) -> dict:
+    records, drawn = _measure(setting, if_stale, train_scenes, test_scenes, detector_epochs,
+                              setting.seed)
+    return {**to_value(records), **drawn}
+
+
+def _detect_frozen(setting: Setting, if_stale: str, train_scenes: int, test_scenes: int,
+                   detector_epochs: int) -> dict:
+    records, drawn = _measure(setting, if_stale, train_scenes, test_scenes, detector_epochs,
+                              setting.seed, frozen=True)
+    return {**to_value(records), **drawn}
+
+
+def _detect_again(setting: Setting, if_stale: str, train_scenes: int, test_scenes: int,
+                  detector_epochs: int, detector_seeds: tuple[int, ...]) -> dict:
+    found = [_measure(setting, if_stale, train_scenes, test_scenes, detector_epochs, seed)[0]
+             for seed in detector_seeds]
+    return to_value([record for records in found for record in records])
+
+
+def _measure(setting: Setting, if_stale: str, train_scenes: int, test_scenes: int, epochs: int,
+             seed: int, *, frozen: bool = False) -> tuple[list[EvalRecord], dict]:
+    """Records of one detector, and what figures show of it."""
+    config = DetectorConfig(epochs=epochs, seed=seed, frozen=frozen, **RECIPE)
+    detector = build_mask_rcnn(model(setting, if_stale).encoder, len(SUPERCLASSES), SCENE_SIZE,
+                               seed=seed)
+    losses = fit_detector(detector, scene_set("train", train_scenes), config)
+    test = scene_set("test", test_scenes)
+    found = detect(detector, test.batch(slice(None)))
+    described = without_seed(setting) | {"detector_seed": seed, "frozen": frozen}
+    common = {"setting": described, "seed": setting.seed, "dataset": "menagerie scenes",
+              "split": "test"}
+    return _records(test, found, common), _shown(found[:SHOWN]) | {"losses": losses}
+
+
+def _records(test: ObjectSet, found: list[dict], common: dict) -> list[EvalRecord]:
+    truth, lists = to_coco(test), detections_to_coco(found, range(len(test)))
+    return [record for protocol, kind, detections in zip(("box", "mask"), ("bbox", "segm"), lists,
+                                                         strict=True)
+            for record in _scores(coco_ap(truth, detections, kind), common, protocol)]
+
+
+def _scores(result: CocoResult, common: dict, protocol: str) -> list[EvalRecord]:
+    """One record a metric; its items are the categories that occur."""
+    if not result.n_gt:
+        return [not_tested("no test scene shows an object", **common, protocol=protocol, metric=m)
+                for m in METRICS]
+    table = {m: result.per_class[m] for m in METRICS}
+    return records_of({m: x[~np.isnan(x)] for m, x in table.items()}, **common, protocol=protocol)
+
+
+def _shown(found: list[dict]) -> dict[str, np.ndarray]:
+    """Sure detections of the first scenes: one row each of scene, category and box, and their
+    masks painted into one map a scene, the surest on top, 1 + row where a mask is."""
+    sure = [{name: x[one["scores"] >= SURE] for name, x in one.items()} for one in found]
+    rows = [(i, label, *box) for i, one in enumerate(sure)
+            for label, box in zip(one["labels"], one["boxes"].round(), strict=True)]
+    maps, number = np.zeros((len(found), SCENE_SIZE, SCENE_SIZE), np.uint8), 1
+    for painted, one in zip(maps, sure, strict=True):
+        for k in reversed(range(len(one["labels"]))):
+            painted[one["masks"][k]] = number + k
+        number += len(one["labels"])
+    return {"shown": np.array(rows, np.uint8).reshape(-1, 6), "shown masks": maps}
+
+
+def _data(setting: Setting, arguments: dict) -> dict[str, str]:
+    return {f"{split} scenes": scene_fingerprint(split, arguments[f"{split}_scenes"])
+            for split in ("train", "test")}
+
+
+DETECTOR = ("mae_lib.evaluation.detection", "mae_lib.evaluation.coco", "mae_lib.training.detector")
+LIBRARIES = ("torchvision", "pycocotools")
+DETECTION = Study("detection", _detect, DETECTOR, LIBRARIES, data=_data)
+FROZEN_DETECTION = Study("frozen_detection", _detect_frozen, DETECTOR, LIBRARIES, data=_data)
+DETECTOR_NOISE = Study("detector_noise", _detect_again, DETECTOR, LIBRARIES, data=_data)

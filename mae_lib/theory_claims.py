@@ -1,0 +1,49 @@
+"""The verdicts on all claims that are decided on graphs and in small worlds, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mae_lib import identification
+from mae_lib.data.dependence import dependence
+from mae_lib.data.fashion_mnist import fashion_mnist
+from mae_lib.data.menagerie import scenes
+from mae_lib.ledger import theory
+from mae_lib.ledger.verdicts import Verdict, weakest
+
+CASES = ("no training", "squared error", "squared error, linear world",
+         "squared error, latent graph")
+
+
+def theory_claims(*, graphs: int, masks: int, ratios: Sequence[float], unit_ratio: float,
+                  trial_seeds: Sequence[int], trial_steps: int, images: int, pairs: int,
+                  distances: Sequence[int], seed: int, workers: int = 1,
+                  if_stale: str = "show") -> dict[str, Verdict]:
+    """A verdict on each of K-T1 to K-T8 and K-T10; about a minute if the trials are found.
+
+    Args:
+        graphs, masks: random graphs, and masks of each.
+        ratios, unit_ratio: masking ratios; the one at which units are compared.
+        trial_seeds, trial_steps: of the identifiability trials.
+        images, pairs, distances: for the dependence of pixels on each other.
+        workers, if_stale: as in :func:`mae_lib.studies.sweep`.
+    """
+    trials = identification.experiment(CASES, trial_seeds, trial_steps, workers=workers,
+                                       if_stale=if_stale)
+    return {"K-T1": theory.smallest_set(graphs, masks, seed),
+            "K-T2": theory.code_is_c(identification.scores(trials)),
+            "K-T3": theory.one_pixel(True), "K-T4": theory.one_pixel(False),
+            "K-T5": theory.some_mask_is_high(),
+            "K-T6": weakest(theory.level_against_ratio(ratios, graphs // 5, seed)),
+            "K-T7": weakest(theory.level_against_unit(unit_ratio)),
+            "K-T8": theory.chosen_against_random(),
+            "K-T10": weakest(theory.pixels_depend(pixel_dependence(images, pairs, distances,
+                                                                   seed)))}
+
+
+def pixel_dependence(images: int, pairs: int, distances: Sequence[int], seed: int) -> dict:
+    """How strongly pixels depend on each other, by the name of the pictures."""
+    scene, clothes = scenes(images, 32, seed=seed), fashion_mnist("train", images)
+    return {"Menagerie scenes": dependence(scene.images, distances, pairs, seed=seed,
+                                           objects=scene.instances),
+            "Fashion-MNIST": dependence(clothes.images, distances, pairs, seed=seed)}
