@@ -14,6 +14,7 @@ from mae_lib import runs
 from mae_lib.ledger.claims import claims
 from mae_lib.ledger.summary import only, ordering
 from mae_lib.studies import Sweep
+from mae_lib.studies.attention import overlays
 
 DATASETS = {"menagerie": "Menagerie", "fashion_mnist": "Fashion-MNIST"}
 NAMES = {
@@ -45,12 +46,50 @@ def panels(table: pd.DataFrame, metrics: Sequence[str] = ("SSIM", "FSIM", "PSNR 
 
 def read_outs(measured: Sweep, dataset: str, *, unit: int) -> dict[str, np.ndarray]:
     """Originals and the unmasked read-outs of each ratio, ``{label: [n,3,H,W] in [0, 1]}``."""
-    chosen = {s.ratio: r for s, r in zip(measured.settings, measured.results, strict=True)
-              if s.dataset == dataset and s.unit == unit and s.seed == measured.settings[0].seed}
+    chosen = _by_ratio(measured, dataset, unit)
     first = next(iter(chosen.values()))
     rows = {"original": first.value["originals"]}
     rows |= {f"ratio {ratio:g}": chosen[ratio].value["read_outs"] for ratio in sorted(chosen)}
     return {label: images / 255 for label, images in rows.items()}
+
+
+def attention(measured: Sweep, dataset: str, which: str, *, unit: int, count: int) -> tuple:
+    """What :func:`mae_lib.figures.attention_grid` draws: ``count`` images, the strongest 60 % of
+    attention for each ratio ``{label: [count,h,w]}``, and the objects' masks.
+
+    Args:
+        which: ``"cls"``, ``"token"`` (first head) or ``"token mean"``.
+    """
+    chosen = _by_ratio(measured, dataset, unit)
+    value = next(iter(chosen.values())).value
+    maps = {f"{ratio:g}": overlays(chosen[ratio].value, which)[:count] for ratio in sorted(chosen)}
+    return value["images"][:count] / 255, maps, value["masks"][:count]
+
+
+def tokens(measured: Sweep, dataset: str, *, count: int) -> np.ndarray:
+    """The cells that look in maps of ``"token"``, ``[count]``."""
+    result = next(r for s, r in zip(measured.settings, measured.results, strict=True)
+                  if s.dataset == dataset)
+    return result.value["tokens"][:count]
+
+
+def attention_panels(found: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a summary for curves: lift with its control, recall and distance, one panel each."""
+    looked_at = {("class token", "lift"): ("lift of the class token", "this picture"),
+                 ("class token, null", "lift"): ("lift of the class token", "another picture"),
+                 ("object tokens", "recall60"): ("recall of object tokens", "this picture"),
+                 ("distance", "block 3"): ("distance (image sides)", "this picture")}
+    rows = [found[(found.protocol == protocol) & (found.metric == metric)]
+            .assign(score=score, protocol=line)
+            for (protocol, metric), (score, line) in looked_at.items()]
+    table = pd.concat(rows)
+    return table.assign(panel=table.dataset + ": " + table.score)
+
+
+def _by_ratio(measured: Sweep, dataset: str, unit: int) -> dict:
+    """Results of the first seed at one masking unit, by ratio."""
+    return {s.ratio: r for s, r in zip(measured.settings, measured.results, strict=True)
+            if s.dataset == dataset and s.unit == unit and s.seed == measured.settings[0].seed}
 
 
 def orders(table: pd.DataFrame, looked_at: Mapping[str, tuple[str, str]],
