@@ -86,6 +86,22 @@ def attention_panels(found: pd.DataFrame) -> pd.DataFrame:
     return table.assign(panel=table.dataset + ": " + table.score)
 
 
+def maps(measured: Sweep, dataset: str, *, unit: int) -> dict[str, tuple]:
+    """t-SNE maps of each ratio, ``{label: (points [n,2], labels [n])}``."""
+    chosen = _by_ratio(measured, dataset, unit)
+    return {f"ratio {ratio:g}": (chosen[ratio].value["xy"].astype(float),
+                                 chosen[ratio].value["labels"]) for ratio in sorted(chosen)}
+
+
+def separation(found: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a summary for curves: purity and linear separability, one panel each."""
+    scores = {"purity": "purity", "linear_acc": "linear separability"}
+    rows = found[found.metric.isin(scores) & found.protocol.str.startswith("components, ")]
+    rows = rows.assign(score=rows.metric.map(scores),
+                       protocol=rows.protocol.str.removeprefix("components, "))
+    return rows.assign(panel=rows.dataset + ": " + rows.score)
+
+
 def _by_ratio(measured: Sweep, dataset: str, unit: int) -> dict:
     """Results of the first seed at one masking unit, by ratio."""
     return {s.ratio: r for s, r in zip(measured.settings, measured.results, strict=True)

@@ -8,6 +8,7 @@ from threadpoolctl import threadpool_limits
 
 from mae_lib import studies
 from mae_lib.data.images import ImageSet
+from mae_lib.evaluation import readout
 from mae_lib.evaluation.features import extract_features
 from mae_lib.evaluation.latents import COMPOSITES, LEVELS, latent_items
 from mae_lib.evaluation.similarity import cross_model_cka
@@ -27,6 +28,7 @@ def folders(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch, threadpool_limits(1):
         patch.setenv("MAE_LIB_CACHE", str(folder / "cache"))
         patch.setenv("MAE_LIB_PUBLISHED", str(folder / "published"))
+        patch.setattr(readout, "STRENGTHS", (0.1,))  # the choice has tests of its own
         yield folder
 
 
@@ -58,18 +60,20 @@ def test_both_tokens_are_asked_for_latents_and_for_facts_of_the_pixels(result):
         assert set(rows) >= {*COMPOSITES, "level 0"}, protocol
         assert (set(rows) >= set(LEVELS)) == protocol.startswith("latents")
         assert {r.n for r in rows.values()} == {80}
-        assert {name for name, r in rows.items() if r.items is not None} == {
-            *COMPOSITES, *LEVELS} & set(rows)
+        composed = {*COMPOSITES, *LEVELS} & set(rows)
+        assert ("x" in rows) == (protocol == "latents, mean token")
+        assert {name for name, r in rows.items() if r.items is not None} == (
+            set() if "class" in protocol else composed)
 
 
 def test_scores_are_those_of_a_direct_call(result, untrained):
     encoder = studies.model(untrained).encoder
-    train, test = (extract_features(encoder, studies.images("menagerie", split, count), "cls")
+    train, test = (extract_features(encoder, studies.images("menagerie", split, count), "mean")
                    for split, count in (("train", 160), ("test", 80)))
     known, asked = (factors("menagerie", split, count)["latents"]
                     for split, count in (("train", 160), ("test", 80)))
     expected = latent_items(train, test, known, asked)
-    found = by_protocol(result)["latents, class token"]
+    found = by_protocol(result)["latents, mean token"]
     assert set(found) == set(expected)
     for name, items in expected.items():
         assert found[name].value == pytest.approx(items.mean(), abs=1e-5), name

@@ -94,15 +94,20 @@ def latent_items(train: FeatureBank, test: FeatureBank, known: Mapping[str, Fact
     return found | _composites(found, known)
 
 
-def latent_records(items: Mapping[str, np.ndarray], *, setting: dict, seed: int, dataset: str,
-                   split: str, protocol: str) -> list[EvalRecord]:
+def latent_records(items: Mapping[str, np.ndarray], *, brief: bool = False, setting: dict,
+                   seed: int, dataset: str, split: str, protocol: str) -> list[EvalRecord]:
     """One record a name; composites and levels keep their items, in half precision.
 
     An item of a read-out gone astray is cut at the largest number that half precision has.
+
+    Args:
+        brief: composites and levels only, and no items, for a read-out of second rank.
     """
     kept, most = (*COMPOSITES, *LEVELS), np.finfo(np.float16).max
     found = records_of(items, setting=setting, seed=seed, dataset=dataset, split=split,
                        protocol=protocol)
+    if brief:
+        return [replace(r, items=None) for r in found if r.metric in kept]
     return [replace(r, items=r.items.clip(-most, most).astype(np.float16)
                     if r.metric in kept else None) for r in found]
 

@@ -52,8 +52,9 @@ class ViTPyramid(nn.Module):
         self.resize = nn.ModuleList(resizer(encoder.width, encoder.patch, s) for s in strides)
         self.encoder = at_size(encoder, size).requires_grad_()
         self.encoder.norm = nn.Identity()  # the taps come before it, so it would not be trained
+        # Trained and untrained taps differ in scale, which no detector should have to learn first.
         self.fpn = FeaturePyramidNetwork([encoder.width] * len(strides), out_channels,
-                                         LastLevelMaxPool())
+                                         LastLevelMaxPool(), norm_layer=LayerNorm2d)
         self.out_channels = out_channels
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:

@@ -31,6 +31,7 @@ from mae_lib.studies.settings import Setting, without_seed
 from mae_lib.studies.study import Study
 
 LATENT, IMAGE = "latents", "image factors"  # read from a representation: "latents, mean token"
+SECOND = "class token"  # of which only composites and levels are kept
 COMPONENTS = 256  # of all pixels; the result says how much of the variance they keep
 Table = Mapping[str, Factor]
 
@@ -55,7 +56,7 @@ def factors(dataset: str, split: str, count: int) -> dict[str, Table]:
 
 def _latents(setting: Setting, if_stale: str, probe_images: int, test_images: int) -> dict:
     found = banks(setting, if_stale, probe_images, test_images)
-    tokens = {"mean token": found["mean"], "class token": found["cls"]}
+    tokens = {"mean token": found["mean"], SECOND: found["cls"]}
     return to_value(_records(tokens, setting, without_seed(setting), probe_images, test_images))
 
 
@@ -88,7 +89,8 @@ def _records(found: Mapping[str, tuple[FeatureBank, FeatureBank]], setting: Sett
     common = {"setting": described, "seed": seed, "dataset": setting.dataset, "split": "test"}
     made = [record for name, both in found.items() for protocol in known
             for record in latent_records(latent_items(*both, known[protocol], asked[protocol]),
-                                         **common, protocol=f"{protocol}, {name}")]
+                                         brief=name == SECOND, **common,
+                                         protocol=f"{protocol}, {name}")]
     return [*made, *(() if LATENT in known else _unknown(found, common))]
 
 

@@ -220,6 +220,10 @@ def test_records_hold_the_scores_and_the_items_of_composites():
         assert record.value == pytest.approx(items[record.metric].mean(), abs=1e-12)
     assert found[0].items is None and found[1].items.dtype == np.float16
     np.testing.assert_allclose(found[1].items, items["position"], rtol=1e-3, atol=1e-3)
+    brief = latent_records(items, brief=True, setting={}, seed=1, dataset="d", split="test",
+                           protocol="latents, class token")
+    assert [(r.metric, r.value, r.items) for r in brief] == [
+        (r.metric, r.value, None) for r in found[1:]]
 
 
 def test_items_beyond_half_precision_are_cut_and_the_score_is_not():
