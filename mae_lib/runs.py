@@ -296,7 +296,6 @@ def _plain(value):
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-@lru_cache(maxsize=64)
 def _version(distribution: str) -> str:
     try:
         return ".".join(importlib.metadata.version(distribution).split(".")[:2])

@@ -24,8 +24,12 @@ FIRST_STEPS, FIRST_IMAGES = 60, 200
 STUDIES = {study.kind: study for study in (*studies.ALL, IDENTIFIABILITY)}
 # Of every number of a kind; a whole training, which may end elsewhere on another processor, by the
 # mean of its last losses, relatively.
-TOLERANCES = {"pretraining": 0.02, "reconstruction": 1e-3, "floors": 1e-4, "linear_probe": 2e-3,
-              "pixel_probe": 2e-3, "identifiability": 0.02}
+TOLERANCES = {"pretraining": 0.02, "filter_network": 0.02, "losses": 0.02, "reconstruction": 1e-3,
+              "floors": 1e-4, "linear_probe": 2e-3, "pixel_probe": 2e-3, "robustness": 2e-3,
+              "shape_bias": 0.01, "attention": 5e-3, "embedding": 0.02, "pixel_embedding": 0.02,
+              "latents": 5e-3, "pixel_latents": 5e-3, "locality": 5e-3, "cross_cka": 1e-3,
+              "detection": 0.05, "identifiability": 0.02}
+TRAINED = ("pretraining", "filter_network")
 
 
 class Check(NamedTuple):
@@ -211,7 +215,7 @@ def _compare_all(kept: Published) -> Check:
     if kept.study.kind != "pretraining":
         _require_weights(kept)
     again = kept.study.compute(kept.setting, "show", **kept.arguments)
-    differ = _last_losses if kept.study.kind == "pretraining" else _records
+    differ = _last_losses if kept.study.kind in TRAINED else _records
     return Check(kept.name, f"everything, {_words(kept)}", differ(again, kept.result.value),
                  TOLERANCES[kept.study.kind])
 

@@ -8,7 +8,7 @@ import pytest
 
 from mae_lib import runs, store, studies
 from mae_lib.identification import IDENTIFIABILITY, Trial
-from mae_lib.verify import STUDIES, first_losses, verify
+from mae_lib.verify import STUDIES, TOLERANCES, first_losses, verify
 
 PLAIN = studies.Setting("menagerie", preset="toy", views=320, lr=1e-3, train_images=200)
 UNTRAINED = studies.untrained([PLAIN])[0]
@@ -25,6 +25,7 @@ def results(tmp_path_factory):
         studies.FLOORS(PLAIN, test_images=16)
         studies.LINEAR_PROBE(UNTRAINED, probe_images=200, probe_test_images=200)
         studies.PIXEL_PROBE(PLAIN, probe_images=200, probe_test_images=200)
+        studies.LOSSES(PLAIN)
         IDENTIFIABILITY(Trial("squared error", 0, 2))
         runs.publish()
     return folder / "published"
@@ -74,8 +75,13 @@ def test_a_sample_of_what_was_published_agrees(folder):
 
 def test_in_full_every_result_is_computed_again(folder):
     good, lines = verified(full=True)
-    assert good and len(lines) == 1 + len(STUDIES), lines
-    assert {line.split()[1].split("/")[0] for line in lines[1:]} == set(STUDIES)
+    kinds = {path.parent.name for path in folder.glob("*/*.json")}
+    assert good and len(lines) == 1 + len(list(folder.glob("*/*.json"))), lines
+    assert {line.split()[1].split("/")[0] for line in lines[1:]} == kinds and len(kinds) == 7
+
+
+def test_every_kind_of_result_has_a_tolerance():
+    assert set(TOLERANCES) == set(STUDIES)
 
 
 def test_the_first_losses_are_those_of_the_whole_run(folder):
@@ -116,7 +122,7 @@ def test_a_result_that_is_not_whole_is_named(folder, harm, words):
     harm(only(folder, "floors"))
     good, lines = verified()
     assert not good and failures(lines)[0].startswith("FAILED floors/") and words in lines[0]
-    assert lines[1].startswith("FAILED checksums of 5 ")
+    assert lines[1].startswith("FAILED checksums of 6 ")
     assert len(lines) == 5  # the rest is compared all the same
 
 

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mae_lib.data.images import fingerprint
-
 if TYPE_CHECKING:
     import torch
 
@@ -81,19 +79,18 @@ class ObjectSet:
 
 
 def scene_objects(pictures: Scenes) -> ObjectSet:
-    """Scenes of the Menagerie with its four superclasses as categories.
+    """Scenes of the Menagerie with its sixteen classes as categories.
 
     Objects of which no pixel shows are left out.
     """
-    from mae_lib.data.menagerie import CLASSES, SUPERCLASSES, boxes_of
+    from mae_lib.data.menagerie import CLASSES, boxes_of
 
     masks = np.stack([pictures.masks(k) for k in range(pictures.labels.shape[1])], 1)
     shown = (pictures.labels >= 0) & masks.any((2, 3))
     masks = [found[some] for found, some in zip(masks, shown, strict=True)]
-    per = len(CLASSES) // len(SUPERCLASSES)
-    labels = [1 + found[some] // per for found, some in zip(pictures.labels, shown, strict=True)]
+    labels = [1 + found[some] for found, some in zip(pictures.labels, shown, strict=True)]
     return ObjectSet(pictures.images, [boxes_of(found) for found in masks], labels, masks,
-                     SUPERCLASSES, pictures.name, fingerprint(pictures.fingerprint, "superclass"))
+                     CLASSES, pictures.name, pictures.fingerprint)
 
 
 def _check(i: int, boxes, labels, masks, size: tuple[int, int], categories: int) -> None:

@@ -29,7 +29,8 @@ STRIDES = (4, 8, 16, 32)  # Kong et al., appendix C.7, whatever the patch
 class ViTPyramid(nn.Module):
     """A copy of an encoder at another image size, with a feature pyramid on top.
 
-    All blocks attend globally. Positions are interpolated as :func:`at_size` does and then trained
+    All blocks attend globally. The pyramid's convolutions end in a LayerNorm over channels (Li et
+    al.: batch norm, which small batches do not allow). Positions are interpolated as :func:`at_size` does and then trained
     like the rest of the copy; ``encoder`` itself stays as it is.
 
     Args:
@@ -39,8 +40,8 @@ class ViTPyramid(nn.Module):
         out_channels: of every map.
 
     Raises:
-        ValueError: a depth that does not divide into the taps; strides that are not the patch times
-            a power of two; a side that is no multiple of the largest stride.
+        ValueError: strides that are not the patch times a power of two; a side that is no multiple
+            of the largest stride.
     """
 
     def __init__(self, encoder: Encoder, size: int, strides: Sequence[int] = STRIDES,
@@ -72,10 +73,11 @@ class ViTPyramid(nn.Module):
 
 
 def taps_of(depth: int, count: int = 4) -> tuple[int, ...]:
-    """Indices of the blocks that end the first, second, ... of ``count`` equal parts."""
-    if depth % count:
-        raise ValueError(f"encoder must have a multiple of {count} blocks, got {depth}")
-    return tuple(depth // count * (i + 1) - 1 for i in range(count))
+    """Indices of the blocks that end the first, second, ... of ``count`` equal parts.
+
+    Parts that end inside a block take all of it, so that a shallow encoder has taps twice.
+    """
+    return tuple(math.ceil(depth * (i + 1) / count) - 1 for i in range(count))
 
 
 def resizer(width: int, patch: int, stride: int) -> nn.Module:

@@ -13,10 +13,11 @@ def _losses(setting: Setting, if_stale: str) -> dict:
     run = PRETRAINING(setting, if_stale=if_stale)
     losses = run.value["losses"]
     numbers = {"final loss": losses[-round(LAST * len(losses)):].mean(),
-               "loss slope": loss_slope(losses), "seconds": run.provenance["seconds"]}
+               "loss slope": loss_slope(losses)}
     records = [EvalRecord(without_seed(setting), setting.seed, setting.dataset, "train", "training",
                           name, float(value), len(losses)) for name, value in numbers.items()]
-    return {**to_value(records), "curve": thinned(losses)}
+    return {**to_value(records), "curve": thinned(losses),
+            "training seconds": run.provenance["seconds"]}
 
 
 LOSSES = Study("losses", _losses, ("mae_lib.evaluation.convergence",))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mae_lib.data.menagerie import SUPERCLASSES, scenes
+from mae_lib.data.menagerie import CLASSES, scenes
 from mae_lib.data.objects import ObjectSet, scene_objects
 
 
@@ -28,17 +28,16 @@ def test_an_image_may_be_empty():
     assert none.target(0)["boxes"].shape == (0, 4)
 
 
-def test_scenes_keep_every_object_with_its_superclass_and_tight_box():
+def test_scenes_keep_every_object_with_its_class_and_tight_box():
     drawn = scenes(20, 48, "medium32", start=5)
     found = scene_objects(drawn)
-    assert found.categories == SUPERCLASSES and found.size == (48, 48)
+    assert found.categories == CLASSES and found.size == (48, 48)
     assert np.array_equal(found.images, drawn.images)
     for i in range(20):
         kept = [k for k in range(4) if drawn.labels[i, k] >= 0 and drawn.masks(k)[i].any()]
         assert len(kept) == len(found.labels[i])
         for row, k in enumerate(kept):
-            kind = drawn.objects[k]["superclass"][i]
-            assert found.labels[i][row] == 1 + kind == 1 + drawn.labels[i, k] // 4
+            assert found.labels[i][row] == 1 + drawn.objects[k]["class"][i]
             y, x = np.nonzero(drawn.masks(k)[i])
             assert found.boxes[i][row].tolist() == [x.min(), y.min(), x.max() + 1, y.max() + 1]
             assert np.array_equal(found.masks[i][row], drawn.masks(k)[i])
