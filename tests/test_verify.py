@@ -143,7 +143,7 @@ def test_an_evaluation_without_its_weights_is_not_trained_for(folder, monkeypatc
     def never(*_, **__):
         raise AssertionError("trained")
 
-    for kind in ("pretraining", "linear_probe", "pixel_probe"):
+    for kind in ("pretraining", "losses", "linear_probe", "pixel_probe"):
         shutil.rmtree(folder / kind)
     monkeypatch.setattr("mae_lib.studies.pretraining.pretrain", never)
     for full in (False, True):

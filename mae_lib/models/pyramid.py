@@ -29,9 +29,9 @@ STRIDES = (4, 8, 16, 32)  # Kong et al., appendix C.7, whatever the patch
 class ViTPyramid(nn.Module):
     """A copy of an encoder at another image size, with a feature pyramid on top.
 
-    All blocks attend globally. The pyramid's convolutions end in a LayerNorm over channels (Li et
-    al.: batch norm, which small batches do not allow). Positions are interpolated as :func:`at_size` does and then trained
-    like the rest of the copy; ``encoder`` itself stays as it is.
+    All blocks attend globally. Positions are interpolated as :func:`at_size` does and then trained
+    like the rest of the copy; ``encoder`` itself stays as it is. The pyramid's convolutions end in
+    a LayerNorm over channels (Li et al.: batch norm, which small batches do not allow).
 
     Args:
         encoder: where to start from; trained or not.
