@@ -23,4 +23,6 @@ function filterLedger(root) {
   form.hidden = false;
   show(); // a browser may have kept the choices of an earlier visit
 }
-addEventListener("DOMContentLoaded", () => document.querySelectorAll(".ledger").forEach(filterLedger));
+// Chapters show such tables without a form.
+addEventListener("DOMContentLoaded", () => document.querySelectorAll(".ledger-filter")
+  .forEach((form) => filterLedger(form.closest(".ledger"))));
