@@ -2,8 +2,8 @@
 
 Chosen on 21 November 2026 on 200 validation scenes, from one model (seed 0, ratio .75) and the
 untrained encoder alone: 600 training scenes, 6 epochs, norms in the pyramid, the 16 classes as
-categories. Box and mask AP were .225 and .163, untrained .162 and .118. With the 4 superclasses, and
-no norms, the two had been closer: .340 and .223 against .315 and .201. Other ratios and the test
+categories. Box and mask AP were .225 and .163, untrained .162 and .118. With the 4 superclasses and
+no norms the two had been closer: .340 and .223 against .315 and .201. Other ratios and the test
 scenes were looked at afterwards only.
 """
 
