@@ -48,15 +48,15 @@ def test_the_items_of_perfect_detections_are_ones_for_the_classes_that_occur():
 
 def test_what_is_shown_can_be_told_apart_again():
     found, objects = perfect(3), scene_set("test", 3)
-    found[0]["scores"][-1] = 0.2  # not sure, so not shown
+    found[0]["scores"][-1] = 0.1  # not sure, so not shown
     shown = detection._shown(found)
-    assert shown["shown"].shape == (sum(map(len, objects.labels)) - 1, 6)
-    for row, (i, label, *box) in enumerate(shown["shown"].tolist(), start=1):
+    assert shown["shown"].shape == (sum(map(len, objects.labels)) - 1, 7)
+    for row, (i, label, percent, *box) in enumerate(shown["shown"].tolist(), start=1):
         y, x = np.nonzero(shown["shown masks"][i] == row)
         assert [x.min(), y.min(), x.max() + 1, y.max() + 1] == box
         place = objects.boxes[i].tolist().index(box)
-        assert objects.labels[i][place] == label
-    assert detection._shown([])["shown"].shape == (0, 6)
+        assert objects.labels[i][place] == label and percent == 90
+    assert detection._shown([])["shown"].shape == (0, 7)
 
 
 @pytest.mark.parametrize("study", [DETECTION, FROZEN_DETECTION])

@@ -27,7 +27,7 @@ from mae_lib.training.detector import DetectorConfig, fit_detector
 
 SCENE_SIZE = 64  # pixels, twice those of pretraining, with objects as large as there
 STARTS = {"train": 0, "val": 1_000_000, "test": 2_000_000}  # first scene of each split
-SHOWN, SURE = 6, 0.5  # test scenes whose detections are kept for figures, if so sure
+SHOWN, SURE = 6, 0.2  # test scenes whose detections are kept for figures, if so sure
 METRICS = ("ap", "ap50", "ap75")
 
 
@@ -96,17 +96,18 @@ def _scores(result: CocoResult, common: dict, protocol: str) -> list[EvalRecord]
 
 
 def _shown(found: list[dict]) -> dict[str, np.ndarray]:
-    """Sure detections of the first scenes: one row each of scene, category and box, and their
-    masks painted into one map a scene, the surest on top, 1 + row where a mask is."""
+    """Sure detections of the first scenes: one row each of scene, category, score in percent and
+    box, and their masks painted into one map a scene, the surest on top, 1 + row where a mask is.
+    """
     sure = [{name: x[one["scores"] >= SURE] for name, x in one.items()} for one in found]
-    rows = [(i, label, *box) for i, one in enumerate(sure)
-            for label, box in zip(one["labels"], one["boxes"].round(), strict=True)]
+    rows = [(i, label, round(100 * float(score)), *box.round()) for i, one in enumerate(sure)
+            for label, score, box in zip(one["labels"], one["scores"], one["boxes"], strict=True)]
     maps, number = np.zeros((len(found), SCENE_SIZE, SCENE_SIZE), np.uint8), 1
     for painted, one in zip(maps, sure, strict=True):
         for k in reversed(range(len(one["labels"]))):
             painted[one["masks"][k]] = number + k
         number += len(one["labels"])
-    return {"shown": np.array(rows, np.uint8).reshape(-1, 6), "shown masks": maps}
+    return {"shown": np.array(rows, np.uint8).reshape(-1, 7), "shown masks": maps}
 
 
 def _data(setting: Setting, arguments: dict) -> dict[str, str]:
