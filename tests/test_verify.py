@@ -139,17 +139,26 @@ def test_a_result_whose_code_has_changed_is_called_stale(folder):
         f"stale  floors/{only(folder, 'floors').name}: mae_lib.evaluation.metrics has changed"]
 
 
-def test_an_evaluation_without_its_weights_is_not_trained_for(folder, monkeypatch):
+def test_evaluations_without_their_weights_are_counted_and_not_trained_for(folder, monkeypatch):
     def never(*_, **__):
         raise AssertionError("trained")
 
-    for kind in ("pretraining", "losses", "linear_probe", "pixel_probe"):
+    for kind in ("pretraining", "linear_probe", "pixel_probe"):
         shutil.rmtree(folder / kind)
     monkeypatch.setattr("mae_lib.studies.pretraining.pretrain", never)
-    for full in (False, True):
-        good, lines = verified(full=full)
-        assert not good and len(failures(lines)) == 1
-        assert "could not be computed again (the weights that it rests on" in failures(lines)[0]
+    good, lines = verified()
+    assert good and len(lines) == 3 and not any("reconstruction" in line for line in lines)
+    good, lines = verified(full=True)
+    assert good and len(lines) == 4 and lines[-1].startswith("passed over: 2 evaluations")
+
+
+def test_a_comparison_of_networks_needs_the_weights_of_all():
+    series = {"ratios": (0.5, 0.75), "units": (4, 8), "unit_ratio": 0.75}
+    wanted = studies.CROSS_CKA.networks(PLAIN, test_images=16, **series)
+    assert {(s.ratio, s.unit) for s in wanted} == {(0.5, 4), (0.75, 4), (0.75, 8)}
+    assert studies.LINEAR_PROBE.networks(PLAIN, probe_images=1, probe_test_images=1) == [PLAIN]
+    assert studies.LINEAR_PROBE.networks(UNTRAINED, probe_images=1, probe_test_images=1) == []
+    assert studies.FLOORS.networks(PLAIN, test_images=1) == []
 
 
 def test_data_that_cannot_be_had_fail_their_own_results_only(folder, monkeypatch):

@@ -42,6 +42,11 @@ class Chapter:
             )
         return _assignments(cells[0].source, cells[0].metadata.chapter_line, self.source)
 
+    @property
+    def gathers(self) -> bool:
+        """Whether it shows what other chapters computed: `gathers: true` in its front matter."""
+        return _front_matter(self.text, self.source).get("gathers") is True
+
 
 def find_root(start: str | Path) -> Path:
     """The nearest folder, from `start` upwards, that holds a `_toc.yml`."""
@@ -98,14 +103,18 @@ def _first_line(lines: list[str], fence: int, source: str) -> int:
 
 
 def _is_notebook(text: str, source: str) -> bool:
-    front = text.split("---\n", 2)[1] if text.startswith("---\n") else ""
-    try:
-        is_notebook = "kernelspec" in (yaml.safe_load(front) or {})
-    except yaml.YAMLError as error:
-        raise BookError(f"{source}: its front matter is not valid YAML") from error
+    is_notebook = "kernelspec" in _front_matter(text, source)
     if not is_notebook and "```{code-cell}" in text:
         raise BookError(f"{source}: has code cells, but no kernelspec in its front matter")
     return is_notebook
+
+
+def _front_matter(text: str, source: str) -> dict:
+    front = text.split("---\n", 2)[1] if text.startswith("---\n") else ""
+    try:
+        return yaml.safe_load(front) or {}
+    except yaml.YAMLError as error:
+        raise BookError(f"{source}: its front matter is not valid YAML") from error
 
 
 def _assignments(code: str, first_line: int, source: str) -> dict[str, Any]:

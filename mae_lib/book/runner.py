@@ -15,21 +15,26 @@ _NEWS_EVERY = 60.0  # seconds between lines on chapters that still run
 def run_chapters(
     work: list[tuple[Chapter, dict[str, Any]]], tier: str, *, jobs: int, timeout: float | None
 ) -> list[Outcome]:
-    """Run every (chapter, parameters) of `work`; a failure does not stop the others."""
+    """Run every (chapter, parameters) of `work`; a failure does not stop the others.
+
+    Chapters that gather what others computed come when those are done.
+    """
     _set_environment(jobs)
     done: list[Outcome] = []
     pool = ThreadPoolExecutor(jobs)
+    begun = time.time()
     try:
-        waiting = {pool.submit(execute, c, tier, p, timeout): c for c, p in work}
-        begun = time.time()
-        while waiting:
-            ended, _ = wait(waiting, _NEWS_EVERY, FIRST_COMPLETED)
-            if not ended:
-                _say_what_runs(waiting, tier, time.time() - begun)
-            for future in ended:
-                del waiting[future]
-                done.append(future.result())
-                _say_how_it_ended(done, len(work))
+        for gathers in (False, True):
+            waiting = {pool.submit(execute, c, tier, p, timeout): c
+                       for c, p in work if c.gathers is gathers}
+            while waiting:
+                ended, _ = wait(waiting, _NEWS_EVERY, FIRST_COMPLETED)
+                if not ended:
+                    _say_what_runs(waiting, tier, time.time() - begun)
+                for future in ended:
+                    del waiting[future]
+                    done.append(future.result())
+                    _say_how_it_ended(done, len(work))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
     return done

@@ -74,7 +74,11 @@ def _data(setting: Setting, arguments: dict) -> dict[str, str]:
     return image_fingerprints(setting, arguments) | {"train": train}
 
 
+def _compared(setting: Setting, test_images: int, **series) -> list[Setting]:
+    return list(compared(setting, **series).values())
+
+
 # One result a data set and seed; the ratio and unit of the setting that asks do not matter.
 CROSS_CKA = Study("cross_cka", _cross, ("mae_lib.evaluation.similarity",
                                         "mae_lib.training.pretrain"),
-                  fields=("dataset", "seed", *RECIPE), data=_data)
+                  fields=("dataset", "seed", *RECIPE), data=_data, compares=_compared)

@@ -45,6 +45,8 @@ class Study:
         libraries: whose version does, besides torch and numpy.
         fields: the fields of a setting that matter; all, and the pretraining code, if None.
         data: fingerprints of the images that it uses, besides those for pretraining.
+        compares: the settings of the networks that it looks at; if None the setting itself where
+            all its fields matter, else none.
     """
 
     kind: str
@@ -53,6 +55,15 @@ class Study:
     libraries: tuple[str, ...] = ()
     fields: tuple[str, ...] | None = None
     data: Callable[[Setting, dict], dict[str, str]] = image_fingerprints
+    compares: Callable[..., Iterable[Setting]] | None = None
+
+    def networks(self, setting: Setting, **arguments) -> list[Setting]:
+        """The trained networks on which a result rests."""
+        if self.compares is not None:
+            found = self.compares(setting, **arguments)
+        else:
+            found = [setting] if self.fields is None else []
+        return [s for s in found if s.views > 0]
 
     @property
     def arguments(self) -> tuple[str, ...]:

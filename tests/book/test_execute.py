@@ -54,6 +54,15 @@ def test_the_other_chapters_still_run(book, mae_book):
     assert mae_book("list")[1].splitlines() == ["bad   missing", "good  fresh"]
 
 
+def test_a_chapter_that_gathers_runs_after_the_others(book, mae_book):
+    path = book.chapter("a", "print(open('made').read())")
+    path.write_text(path.read_text().replace("kernelspec:", "gathers: true\nkernelspec:", 1))
+    book.chapter("b", "import time; time.sleep(1); open('made', 'w').write('by b')")
+    code, stdout, _ = mae_book("run", "-j", "2")
+    assert code == 0, "a read what b writes"
+    assert stdout.index("book/b.md") < stdout.index("book/a.md")
+
+
 def test_two_runs_differ_in_date_and_seconds_only_and_bars_are_dropped(book, mae_book):
     bar = "import sys; print('\\r 50%|#  | 1/2\\r100%|##| 2/2', file=sys.stderr)"
     book.chapter("x", "print(seed)", bar, parameters="seed = 0\nsteps = 1")
