@@ -34,6 +34,7 @@ def setup(app) -> dict:
     """Register everything; a change of this file or of the tier makes Sphinx read all anew."""
     app.add_config_value("companion_tier", os.environ.get("MAE_BOOK_TIER", "laptop"), "env")
     app.connect("config-inited", _announce)
+    app.connect("env-get-outdated", _glued_again)
     app.connect("source-read", _show_outputs)
     app.connect("doctree-resolved", _ask_for_descriptions)
     app.connect("build-finished", _copy_mathjax)
@@ -51,6 +52,11 @@ def read(text: str):
     nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)])
     nb.metadata["source_map"] = [-1]  # myst-nb adds 2 to the line within a cell, from 0
     return nb
+
+
+def _glued_again(app, env, added, changed, removed) -> list[str]:
+    """The landing page shows an output of the ledger: it is read again whenever that is."""
+    return ["book/intro"] if "book/ledger" in added | changed else []
 
 
 def _announce(app, config) -> None:
