@@ -25,6 +25,7 @@ from mae_lib.ledger.outcomes import (
     MARGIN,
     NORMALISED,
     RATIO,
+    SCATTERED,
     UNIT,
     UNTRAINED,
 )
@@ -33,6 +34,7 @@ from mae_lib.models.cost import autoencoder_macs
 from mae_lib.models.methods import PRESETS
 from mae_lib.present import DATASETS
 from mae_lib.studies import Plan, Setting, Study, program
+from mae_lib.timings import seconds_of_patches
 
 PERCENT = 100.0
 SIMILARITY = "similarity of models, mean token, levelled"
@@ -68,8 +70,13 @@ OUTCOMES: dict[Study, dict[str, Place]] = {
                            "linear mean": _accuracy("linear probe, mean"),
                            "knn": _accuracy("20 nearest, cls")},
     studies.ROBUSTNESS: {name: _accuracy("robustness, cls", name) for name in SHIFTS},
-    studies.SHAPE_BIAS: {name: Place(("texture cue, cls",), name)
-                         for name in ("shape bias", "shape accuracy", "coverage")},
+    studies.SHAPE_BIAS: {
+        "shape accuracy": Place(("texture cue, cls",), "shape accuracy"),
+        **{f"{name}{short}": Place((f"{cue} cue, cls",), metric, factor)
+           for cue, short in (("texture", ""), ("coat", ", coat"))
+           for name, metric, factor in (("shape bias", "shape bias", 1.0),
+                                        ("coverage", "coverage", 1.0),
+                                        ("texture read", "decodable texture", PERCENT))}},
     studies.ATTENTION: {
         "lift": Place(("class token",), "lift"),
         "lift null": Place(("class token, null",), "lift"),
@@ -93,7 +100,6 @@ OUTCOMES: dict[Study, dict[str, Place]] = {
 }
 
 
-
 def measurements(plan: Plan, only: Iterable[Study] | None = None) -> pd.DataFrame:
     """Outcomes by data set, series, level and seed, as the ledger names them.
 
@@ -115,6 +121,7 @@ def measurements(plan: Plan, only: Iterable[Study] | None = None) -> pd.DataFram
                  for series, level in places for name, value in values.items()]
     if studies.CROSS_CKA in wanted:
         rows += _similarities(plan)
+    rows += seconds_of_patches(plan)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -134,8 +141,8 @@ def series_of(plan: Plan) -> dict[Setting, list[tuple[str, float | str]]]:
             found[setting].append((name, setting.ratio))
     for setting in plan.arm(MARGIN):
         found[setting].append((MARGIN, setting.margin))
-    for setting in plan.arm("scattered"):
-        found[setting].append(("scattered", setting.margin))
+    for setting in plan.arm(SCATTERED):
+        found[setting].append((SCATTERED, setting.margin))
     for setting in plan.arm(GUIDED):
         found[setting].append((GUIDED, setting.policy))
     return dict(found)

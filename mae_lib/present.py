@@ -1,18 +1,17 @@
-"""What chapters share in showing results: names for readers, orders, provenance, cautions."""
+"""What chapters share in showing results: names for readers, pictures, panels, provenance."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
 from mae_lib import runs
-from mae_lib.ledger.claims import claims
-from mae_lib.ledger.summary import only, ordering
+from mae_lib.ledger.summary import only
+from mae_lib.models.methods import PRESETS
 from mae_lib.studies import Sweep
 from mae_lib.studies.attention import overlays
 
@@ -23,7 +22,8 @@ NAMES = {
     "metric": {"ssim": "SSIM", "fsimc": "FSIM", "psnr": "PSNR (dB)", "mse": "−MSE"},
     "protocol": {"complement 0.5": "hidden while predicted", "linear probe, cls": "class token",
                  "linear probe, mean": "mean token", "linear probe, pixels": "raw pixels",
-                 "linear probe, mean patch": "mean raw patch"},
+                 "linear probe, mean patch": "mean raw patch",
+                 "robustness, cls": "class token", "robustness, mean": "mean token"},
 }
 
 
@@ -44,13 +44,30 @@ def panels(table: pd.DataFrame, metrics: Sequence[str] = ("SSIM", "FSIM", "PSNR 
     return table.sort_values("place", kind="stable").drop(columns="place")
 
 
-def read_outs(measured: Sweep, dataset: str, *, unit: int) -> dict[str, np.ndarray]:
-    """Originals and the unmasked read-outs of each ratio, ``{label: [n,3,H,W] in [0, 1]}``."""
-    chosen = _by_ratio(measured, dataset, unit)
+def read_outs(measured: Sweep, dataset: str, *, unit: int | None) -> dict[str, np.ndarray]:
+    """Originals and unmasked read-outs, ``{label: [n,3,H,W] in [0, 1]}``.
+
+    Args:
+        unit: of the ratio series; None for one row a size, of masking units or patches.
+    """
+    chosen = _levels(measured, dataset, unit)
     first = next(iter(chosen.values()))
     rows = {"original": first.value["originals"]}
-    rows |= {f"ratio {ratio:g}": chosen[ratio].value["read_outs"] for ratio in sorted(chosen)}
+    rows |= {_label(level, unit): found.value["read_outs"] for level, found in chosen.items()}
     return {label: images / 255 for label, images in rows.items()}
+
+
+def redrawn(measured: Sweep, *, unit: int, count: int) -> dict[str, dict[str, np.ndarray]]:
+    """For each ratio ``count`` originals of every data set, what its model redraws, and by how much
+    that is off: ``{ratio: {label: [n,3,H,W] in [0, 1]}}``."""
+    names = dict.fromkeys(s.dataset for s in measured.settings)
+    rows = [read_outs(measured, name, unit=unit) for name in names]
+    labels = [label for label in rows[0] if label != "original"]
+    before, *after = (np.concatenate([row[label][:count] for row in rows])
+                      for label in ("original", *labels))
+    return {label.removeprefix("ratio "): {"original": before, "redrawn": images,
+                                           "difference": np.abs(images - before)}
+            for label, images in zip(labels, after, strict=True)}
 
 
 def attention(measured: Sweep, dataset: str, which: str, *, unit: int, count: int) -> tuple:
@@ -60,9 +77,9 @@ def attention(measured: Sweep, dataset: str, which: str, *, unit: int, count: in
     Args:
         which: ``"cls"``, ``"token"`` (first head) or ``"token mean"``.
     """
-    chosen = _by_ratio(measured, dataset, unit)
+    chosen = _levels(measured, dataset, unit)
     value = next(iter(chosen.values())).value
-    maps = {f"{ratio:g}": overlays(chosen[ratio].value, which)[:count] for ratio in sorted(chosen)}
+    maps = {f"{ratio:g}": overlays(found.value, which)[:count] for ratio, found in chosen.items()}
     return value["images"][:count] / 255, maps, value["masks"][:count]
 
 
@@ -86,11 +103,10 @@ def attention_panels(found: pd.DataFrame) -> pd.DataFrame:
     return table.assign(panel=table.dataset + ": " + table.score)
 
 
-def maps(measured: Sweep, dataset: str, *, unit: int) -> dict[str, tuple]:
-    """t-SNE maps of each ratio, ``{label: (points [n,2], labels [n])}``."""
-    chosen = _by_ratio(measured, dataset, unit)
-    return {f"ratio {ratio:g}": (chosen[ratio].value["xy"].astype(float),
-                                 chosen[ratio].value["labels"]) for ratio in sorted(chosen)}
+def maps(measured: Sweep, dataset: str, *, unit: int | None) -> dict[str, tuple]:
+    """t-SNE maps ``{label: (points [n,2], labels [n])}``; ``unit`` as in :func:`read_outs`."""
+    return {_label(level, unit): (found.value["xy"].astype(float), found.value["labels"])
+            for level, found in _levels(measured, dataset, unit).items()}
 
 
 def separation(found: pd.DataFrame) -> pd.DataFrame:
@@ -102,51 +118,62 @@ def separation(found: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(panel=rows.dataset + ": " + rows.score)
 
 
-def _by_ratio(measured: Sweep, dataset: str, unit: int) -> dict:
-    """Results of the first seed at one masking unit, by ratio."""
-    return {s.ratio: r for s, r in zip(measured.settings, measured.results, strict=True)
-            if s.dataset == dataset and s.unit == unit and s.seed == measured.settings[0].seed}
+def reference_lines(**tables: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Dotted lines for curves, ``{panel: {name: value}}``: of each table the first row a panel."""
+    lines: dict = {}
+    for name, table in tables.items():
+        for row in table.itertuples():
+            lines.setdefault(row.panel, {}).setdefault(name.replace("_", " "), row.value)
+    return lines
 
 
-def orders(table: pd.DataFrame, looked_at: Mapping[str, tuple[str, str]],
-           fixed: Mapping[str, Mapping]) -> pd.DataFrame:
-    """For each claim the order that the paper expects and the one that was measured.
-
-    Args:
-        table: a named summary of one protocol.
-        looked_at: ``{claim id: (metric, swept factor)}``.
-        fixed: ``{swept factor: the other settings}``.
-    """
-    rows = []
-    for claim in claims(looked_at):
-        metric, factor = looked_at[claim.id]
-        part = only(table, metric=metric, **fixed[factor])
-        found = {name: _as_expected(ordering(rows_of, factor), claim.expected)
-                 for name, rows_of in part.groupby("dataset", sort=False)}
-        rows.append({"claim": claim.id, "ordered by": metric, "paper": claim.expected, **found})
-    return pd.DataFrame(rows)
+def side_by_side(coupled: pd.DataFrame, apart: pd.DataFrame) -> pd.DataFrame:
+    """Summaries of the coupled and the unit series as one: ``changed`` says what grows with
+    ``size``, in pixels. The smallest size is one model and stands in both."""
+    parts = [coupled.assign(changed="patch and mask"), apart.assign(changed="mask alone")]
+    return pd.concat(parts, ignore_index=True).rename(columns={"unit": "size"})
 
 
-def caution(seeds: int, stale: Iterable[str] = ()) -> str:
-    """A box that says what the numbers cannot tell, and a badge if some are out of date."""
-    stale = sorted(set(stale))
-    few = seeds < 3
-    kind, title = ("inconclusive", "Inconclusive") if few else ("not-tested", "No verdict yet")
-    text = (f"{seeds} training run(s) a setting. A verdict about a masking ratio is a statement "
-            "about training runs: it needs at least three, and the rule of the ledger.")
-    badge = "" if not stale else (
-        f'<p><span class="stale">out of date</span> {escape("; ".join(stale))}</p>')
-    return (f'<div class="verdict {kind}"><p class="verdict-title">{title}</p>'
-            f"<p>{text}</p>{badge}</div>")
+def floor_line(floor: pd.DataFrame, sizes: Iterable[int]) -> pd.DataFrame:
+    """The floors of one colour a patch as rows of :func:`side_by_side`, a ``size`` each."""
+    parts = [only(floor, protocol=f"floor: patch mean {size}").assign(size=size) for size in sizes]
+    return pd.concat(parts, ignore_index=True).assign(changed="one colour a patch")
+
+
+def above_floor(found: pd.DataFrame, floor: pd.DataFrame) -> pd.DataFrame:
+    """A named summary less the floor of its own patch: a picture of one colour a patch."""
+    patch = found.preset.map(lambda name: PRESETS[name]["patch"])
+    if "patch" in found:
+        patch = found.patch.fillna(patch)
+    protocol = "floor: patch mean " + patch.astype(int).astype(str)
+    known = floor.set_index(["dataset", "protocol", "metric"]).value
+    less = known[list(zip(found.dataset, protocol, found.metric, strict=True))].to_numpy()
+    return found.assign(**{name: found[name] - less for name in ("value", "low", "high")})
+
+
+def _levels(measured: Sweep, dataset: str, unit: int | None) -> dict:
+    """Results of the first seed: by ratio at one masking unit or, if None, by unit in pixels."""
+    seed = measured.settings[0].seed
+    found = {s.unit if unit is None else s.ratio: r
+             for s, r in zip(measured.settings, measured.results, strict=True)
+             if s.dataset == dataset and s.seed == seed and unit in (None, s.unit)}
+    return {level: found[level] for level in sorted(found)}
+
+
+def _label(level: float, unit: int | None) -> str:
+    return f"{level:g} pixels" if unit is None else f"ratio {level:g}"
 
 
 def state(*sweeps: Sweep) -> str:
-    """One line: how many results, where they came from, and how long they took to compute."""
+    """How many results, where they came from, how long they took, and why some are out of date."""
     results = [result for one in sweeps for result in one.results]
     places = pd.Series([result.where for result in results]).value_counts()
     hours = sum(result.provenance["seconds"] for result in results) / 3600
     where = ", ".join(f"{count} {name}" for name, count in places.items())
-    return f"{len(results)} results ({where}), {hours:.2f} hours of computing"
+    reasons = sorted({reason for one in sweeps for reason in one.stale})
+    old = sum(bool(result.stale) for result in results)
+    late = f"; {old} out of date: {', '.join(reasons)}" if old else ""
+    return f"{len(results)} results ({where}), {hours:.2f} hours of computing{late}"
 
 
 def published() -> pd.DataFrame:
@@ -173,8 +200,3 @@ def _version(name: str) -> str:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
-
-
-def _as_expected(ascending: str, expected: str) -> str:
-    """Turn an ascending order round if the paper's is written from the largest down."""
-    return " > ".join(reversed(ascending.split(" < "))) if ">" in expected else ascending

@@ -164,6 +164,11 @@ def files_read() -> list[str]:
     return sorted(path.relative_to(ROOT).as_posix() for path in _read if path.is_relative_to(ROOT))
 
 
+def note_read(path: Path) -> None:
+    """Count a committed file, there or not, among those whose change makes a chapter stale."""
+    _read.add(path)
+
+
 def published_folder() -> Path:
     return Path(os.environ.get("MAE_LIB_PUBLISHED", ROOT / "book" / "published"))
 

@@ -13,7 +13,8 @@ ROOMS = ["theory", "data", "models", "training", "evaluation", "ledger"]
 # What stands beside the rooms, and what of the rest each may import.
 BASE = {"sources", "store", "runs"}
 TOP = {"studies", "identification", "hierarchy", "verdict_pages", "present", "figures", "verify",
-       "vouch", "progress", "measurements", "theory_claims"}
+       "vouch", "progress", "measurements", "theory_claims", "accuracy_pages", "causes",
+       "detections", "suggestions", "timings"}
 
 
 def place(path: Path) -> str:

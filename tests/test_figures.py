@@ -47,6 +47,14 @@ def test_lines_differ_in_marker_as_well_as_in_colour(frame):
     assert len({line.get_marker() for line in panel.lines}) == 2
 
 
+def test_a_line_looks_the_same_in_every_panel_also_where_another_is_missing(frame):
+    some = frame[(frame.metric == "SSIM") | (frame.data == "two")]
+    first, second, _ = drawn(figures.ratio_curves(some, "ratio", "value", "metric", by="data"))
+    line, = second.lines
+    assert (line.get_color(), line.get_marker()) == (first.lines[1].get_color(),
+                                                     first.lines[1].get_marker())
+
+
 def test_type_is_at_least_ten_points_at_700_pixels(frame):
     fig = figures.ratio_curves(frame, "ratio", "value", "metric", floors={"MSE": {"floor": 0.1}})
     drawn(fig)

@@ -90,6 +90,20 @@ def test_one_and_two_processes_give_equal_numbers(tmp_path, monkeypatch):
     assert np.array_equal(found.results[1].value["read_outs"], again.results[1].value["read_outs"])
 
 
+def test_the_two_forms_of_the_linear_probe_read_the_same_items():
+    counts = {"probe_images": 400, "probe_test_images": 300}
+    clothes = studies.Setting("fashion_mnist", **COMMON | {"views": 0})
+    both = [studies.records(study(clothes, **counts))
+            for study in (studies.LARS_PROBE, studies.LINEAR_PROBE)]
+    found = [{r.protocol: r for r in records if r.protocol.startswith(form)}
+             for form, records in zip(("LARS probe", "linear probe"), both, strict=True)]
+    assert [list(protocols) for protocols in found] == [
+        ["LARS probe, cls", "LARS probe, mean"], ["linear probe, cls", "linear probe, mean"]]
+    for lars, newton in zip(*(protocols.values() for protocols in found), strict=True):
+        assert lars.n == newton.n == 300 and abs(lars.value - newton.value) < 0.1
+        assert lars.value > 0.4  # far above chance, so that agreement means something
+
+
 def test_a_second_sweep_computes_nothing():
     first = studies.sweep(studies.RECONSTRUCTION, [PLAIN], test_images=16, shown=2)
     stamp = first.results[0].provenance["created"]

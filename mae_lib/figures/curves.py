@@ -30,12 +30,13 @@ def ratio_curves(frame: pd.DataFrame, x: str, y: str, panels: str, *, by: str | 
     """
     _require(frame, [x, y, panels] + [by] * (by is not None))
     ticks = sorted(frame[x].unique())
+    kinds = [] if by is None else list(frame[by].unique())  # one look each, in all panels
     groups = list(frame.groupby(panels, sort=False))
     rows = -(-len(groups) // columns)
     with style():
         fig, axes = plt.subplots(rows, columns, figsize=(WIDTH, 2.7 * rows), squeeze=False)
         for ax, (name, part) in zip(axes.flat, groups, strict=False):
-            _lines(ax, part, ticks, (x, y, by, low, high))
+            _lines(ax, part, ticks, kinds, (x, y, by, low, high))
             _references(ax, ticks, (paper or {}).get(name), (floors or {}).get(name, {}))
             ax.set(title=name, xlabel=xlabel or x)
             ax.set_xticks(range(len(ticks)), [f"{t:g}" for t in ticks])
@@ -47,11 +48,11 @@ def ratio_curves(frame: pd.DataFrame, x: str, y: str, panels: str, *, by: str | 
     return fig
 
 
-def _lines(ax, part: pd.DataFrame, ticks: list, names: tuple) -> None:
+def _lines(ax, part: pd.DataFrame, ticks: list, kinds: list, names: tuple) -> None:
     x, y, by, low, high = names
     lines = [(None, part)] if by is None else list(part.groupby(by, sort=False))
-    for i, (label, line) in enumerate(lines):
-        line = line.sort_values(x)
+    for label, line in lines:
+        line, i = line.sort_values(x), 0 if by is None else kinds.index(label)
         place = [ticks.index(v) for v in line[x]]
         colour = COLOURS[i % len(COLOURS)]
         ax.plot(place, line[y], color=colour, marker=MARKERS[i % len(MARKERS)],

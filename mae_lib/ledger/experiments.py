@@ -69,6 +69,13 @@ def over_ratios(outcomes: str | tuple[str, ...], shape: Shape = up, levels=RATIO
     return Rule(Comparison(names, RATIO, levels, shape), weak, over_ratios=True)
 
 
+def over_biases(shape: Shape = up, levels=RATIOS) -> Rule:
+    """A comparison of shape bias over ratios, and the same by the cue that is easier to read."""
+    coat = {"by the coat, a texture in a hue of its own":
+            Comparison(("shape bias, coat",), RATIO, levels, shape)}
+    return Rule(Comparison(("shape bias",), RATIO, levels, shape), coat, over_ratios=True)
+
+
 def over_units(outcomes: str | tuple[str, ...], shape: Shape = up, levels=UNITS, **least) -> Rule:
     """A comparison of masking units at one patch size."""
     names = (outcomes,) if isinstance(outcomes, str) else outcomes
@@ -137,10 +144,10 @@ RULES: dict[str, Rule] = {
     "K-V10": Rule(single_rules.only_largest_patch_lower),
     "K-V11": Rule(associations.robust_beyond_accuracy, over_ratios=True),
     # Shape bias
-    "K-B1": over_ratios("shape bias", extremes),
-    "K-B2": over_ratios("shape bias", up, (0.9, 0.75)),
-    "K-B3": over_ratios("shape bias", lowest(0.1)),
-    "K-B4": over_ratios("shape bias", alike, (0.25, 0.5, 0.75)),
+    "K-B1": over_biases(extremes),
+    "K-B2": over_biases(up, (0.9, 0.75)),
+    "K-B3": over_biases(lowest(0.1)),
+    "K-B4": over_biases(alike, (0.25, 0.5, 0.75)),
     "K-B5": Rule(lambda found, sesoi: audit.verdicts()["K-B5"]),
     "K-B6": Rule(single_rules.shape_below_half, over_ratios=True),
     # Detection
@@ -153,7 +160,8 @@ RULES: dict[str, Rule] = {
                                        "have the same")),
     "K-D7": Rule(lambda found, sesoi: audit.verdicts()["K-D7"]),
     # Suggestions of section 3.6
-    "K-P1": Rule(single_rules.margin_helps),
+    "K-P1": Rule(single_rules.margin_helps, {
+        "control: as many pixels left out anywhere": single_rules.margin_beats_scattered}),
     "K-P2": Rule(single_rules.guided_masks_help, {
         "control: parts of another picture": single_rules.guided("shuffled", "whole"),
         "control: half of every part": single_rules.guided("anti", "whole")}),

@@ -12,7 +12,8 @@ from mae_lib.ledger.verdicts import NOT_TESTED, Verdict
 
 COLUMNS = ("dataset", "series", "level", "seed", "outcome", "value")
 RATIO, UNIT, COUPLED = "ratio", "unit", "coupled"
-MARGIN, GUIDED, UNTRAINED = "margin", "guided", "untrained"
+MARGIN, SCATTERED = "margin", "scattered"
+GUIDED, UNTRAINED = "guided", "untrained"
 EQUAL_TOKENS, LONGER, NORMALISED = "equal tokens", "longer", "normalised"
 LEAST = 3  # training runs, for any verdict
 USUAL = 0.75

@@ -15,6 +15,7 @@ from mae_lib.ledger.outcomes import (
     GUIDED,
     MARGIN,
     RATIO,
+    SCATTERED,
     USUAL,
     Cell,
     NoVerdict,
@@ -71,6 +72,13 @@ def margin_helps(found: Outcomes, sesoi: tuple[float, ...]) -> Verdict:
     return _against_usual(found, "linear", {"no margin": (RATIO, USUAL)} | {
         f"margin {level:g}": (MARGIN, level) for level in found.levels("linear", MARGIN)
         if level > 0}, sesoi)
+
+
+def margin_beats_scattered(found: Outcomes, sesoi: tuple[float, ...]) -> Verdict:
+    """A control of K-P1: the smallest margin beats a loss that leaves out as many pixels anywhere."""
+    least = min(found.levels("linear", SCATTERED), default=1.0)
+    return _against_usual(found, "linear", {"scattered": (SCATTERED, least),
+                                            "margin": (MARGIN, least)}, sesoi)
 
 
 def guided_masks_help(found: Outcomes, sesoi: tuple[float, ...]) -> Verdict:

@@ -12,7 +12,7 @@ from mae_lib.studies.locality import LOCALITY
 from mae_lib.studies.losses import LOSSES
 from mae_lib.studies.plan import ARMS, Plan
 from mae_lib.studies.pretraining import PRETRAINING, masks, model, network
-from mae_lib.studies.probing import LINEAR_PROBE, PIXEL_PROBE
+from mae_lib.studies.probing import LARS_PROBE, LINEAR_PROBE, PIXEL_PROBE
 from mae_lib.studies.program import program
 from mae_lib.studies.reconstruction import FLOORS, RECONSTRUCTION
 from mae_lib.studies.robustness import FILTER_NETWORK, ROBUSTNESS
@@ -22,12 +22,12 @@ from mae_lib.studies.shape_bias import SHAPE_BIAS
 from mae_lib.studies.similarity import CROSS_CKA
 from mae_lib.studies.study import Study, Sweep, records, sweep
 
-ALL = (PRETRAINING, LOSSES, RECONSTRUCTION, FLOORS, LINEAR_PROBE, PIXEL_PROBE, FILTER_NETWORK,
-       ROBUSTNESS, SHAPE_BIAS, ATTENTION, EMBEDDING, PIXEL_EMBEDDING, LATENTS, PIXEL_LATENTS,
-       LOCALITY, CROSS_CKA, DETECTION)
+ALL = (PRETRAINING, LOSSES, RECONSTRUCTION, FLOORS, LINEAR_PROBE, LARS_PROBE, PIXEL_PROBE,
+       FILTER_NETWORK, ROBUSTNESS, SHAPE_BIAS, ATTENTION, EMBEDDING, PIXEL_EMBEDDING, LATENTS,
+       PIXEL_LATENTS, LOCALITY, CROSS_CKA, DETECTION)
 
 __all__ = ["ALL", "ARMS", "ATTENTION", "CROSS_CKA", "DETECTION", "EMBEDDING", "FILTER_NETWORK",
-           "FLOORS", "LATENTS", "LINEAR_PROBE", "LOCALITY", "LOSSES", "PIXEL_EMBEDDING",
-           "PIXEL_LATENTS", "PIXEL_PROBE", "PRETRAINING", "RECONSTRUCTION", "ROBUSTNESS",
-           "SHAPE_BIAS", "Plan", "Setting", "Study", "Sweep", "grid", "images", "masks", "model",
-           "network", "one_each", "program", "records", "sweep", "untrained"]
+           "FLOORS", "LARS_PROBE", "LATENTS", "LINEAR_PROBE", "LOCALITY", "LOSSES",
+           "PIXEL_EMBEDDING", "PIXEL_LATENTS", "PIXEL_PROBE", "PRETRAINING", "RECONSTRUCTION",
+           "ROBUSTNESS", "SHAPE_BIAS", "Plan", "Setting", "Study", "Sweep", "grid", "images",
+           "masks", "model", "network", "one_each", "program", "records", "sweep", "untrained"]

@@ -13,6 +13,7 @@ from mae_lib.studies.study import Study
 
 PIXEL_C = 0.01  # what a held-out tenth of 40,000 images chose on Fashion-MNIST
 POOLS = ("cls", "mean")
+LARS = {"method": "lars", "batch": 64, "base_lr": 25.6}  # a rate of 6.4 at its peak, as He et al.
 
 
 def banks(setting: Setting, if_stale: str, probe_images: int,
@@ -45,6 +46,16 @@ def _probe_pixels(setting: Setting, if_stale: str, probe_images: int,
     return _packed(linear, {}, {"dataset": setting.dataset}, setting)
 
 
+def _probe_by_lars(setting: Setting, if_stale: str, probe_images: int,
+                   probe_test_images: int) -> dict:
+    """The optimiser of He et al. on the same features, without augmentation."""
+    found = banks(setting, if_stale, probe_images, probe_test_images)
+    results = {f"LARS probe, {pool}": linear_probe(*found[pool], **LARS) for pool in POOLS}
+    return to_value([result.record(name, setting=without_seed(setting), seed=setting.seed,
+                                   dataset=setting.dataset, split="test")
+                     for name, result in results.items()])
+
+
 def _packed(linear: dict[str, ProbeResult], near: dict[str, ProbeResult], described: dict,
             setting: Setting) -> dict:
     seed = setting.seed if "ratio" in described else 0
@@ -58,3 +69,5 @@ LINEAR_PROBE = Study("linear_probe", _probe, ("mae_lib.evaluation.probing",),
                      libraries=("scikit-learn",))
 PIXEL_PROBE = Study("pixel_probe", _probe_pixels, ("mae_lib.evaluation.probing",),
                     libraries=("scikit-learn",), fields=("dataset", "preset"))
+LARS_PROBE = Study("lars_probe", _probe_by_lars, ("mae_lib.evaluation.probing",),
+                   libraries=("timm",))

@@ -10,7 +10,7 @@ from mae_lib.studies.locality import LOCALITY
 from mae_lib.studies.losses import LOSSES
 from mae_lib.studies.plan import ARMS, Plan
 from mae_lib.studies.pretraining import PRETRAINING
-from mae_lib.studies.probing import LINEAR_PROBE, PIXEL_PROBE
+from mae_lib.studies.probing import LARS_PROBE, LINEAR_PROBE, PIXEL_PROBE
 from mae_lib.studies.reconstruction import FLOORS, RECONSTRUCTION
 from mae_lib.studies.robustness import FILTER_NETWORK, ROBUSTNESS
 from mae_lib.studies.settings import Setting, one_each
@@ -29,6 +29,7 @@ def program(plan: Plan) -> dict[Study, list[Setting]]:
             FLOORS: sets, PIXEL_PROBE: sets, PIXEL_EMBEDDING: sets, PIXEL_LATENTS: sets,
             RECONSTRUCTION: _once(trained + plan.untrained),
             LINEAR_PROBE: _once(trained + plan.untrained),
+            LARS_PROBE: [s for s in plan.ratio_series if s.seed == min(plan.seeds)],
             ROBUSTNESS: _once(series + plan.untrained),
             SHAPE_BIAS: [s for s in controls if s.dataset == "menagerie"],
             ATTENTION: controls, EMBEDDING: _once(series + plan.untrained),

@@ -331,6 +331,29 @@ def test_training_that_does_not_help_voids_a_claim():
     assert judged("K-R1", frame).word == "supported"  # a metric of pictures needs no such control
 
 
+def test_a_bias_between_two_cues_is_void_where_one_cannot_be_read():
+    biases = {name: over(RATIOS, .13, .25, .25, .25, .2) for name in ("shape bias",
+                                                                      "shape bias, coat")}
+    truth = papers_world() | {(name, "ratio"): held for name, held in biases.items()}
+    truth |= {("texture read", "ratio"): over(RATIOS, 6, 6.3, 7, 6.2, 6.1),
+              ("texture read, coat", "ratio"): over(RATIOS, 40, 50, 60, 70, 60)}
+    claim = judged("K-B2", measured(truth))
+    assert claim.word == "void" and "texture cannot be read" in claim.reason
+    assert "chance is 6.25 %" in claim.reason
+    coat, = claim.beside.values()
+    assert coat.word == "supported" == judged("K-B2", measured(papers_world())).word
+    readable = truth | {("texture read", "ratio"): dict.fromkeys(RATIOS, 9)}
+    assert judged("K-B2", measured(readable)).word == "supported"
+
+
+@pytest.mark.parametrize(("control", "word"), [(67, "supported"), (70, "not supported")])
+def test_a_margin_has_to_beat_as_many_pixels_left_out_anywhere(control, word):
+    truth = papers_world() | {("linear", "scattered"): {1: control}}
+    found = judged("K-P1", measured(truth))
+    assert found.word == "supported"
+    assert found.beside["control: as many pixels left out anywhere"].word == word
+
+
 @pytest.mark.parametrize(("truth", "reason", "void"), [
     ((96, 97, 98, 99.9, 99.9), "its ceiling, 100, at both 0.9 and 0.75", {"K-L2", "K-L3"}),
     ((6.3, 6.2, 30, 60, 50), "its floor, 6.25, at both 0.1 and 0.25", {"K-L1", "K-L4"})])

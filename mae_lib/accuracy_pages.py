@@ -1,0 +1,103 @@
+"""What Tables 1 and 4 of Kong et al. share: probes on every test set, their numbers and ours."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+import pandas as pd
+from scipy.special import logit
+
+from mae_lib import present
+from mae_lib.data.shifts import SHIFTS
+from mae_lib.evaluation.robustness import effective_robustness
+from mae_lib.ledger.summary import only, summarise, with_interval
+from mae_lib.studies import Plan, Sweep, images
+from mae_lib.studies.robustness import shifted_images
+
+PLAIN = "plain"
+COLUMNS = {PLAIN: "IN1K", **SHIFTS}  # of Kong et al., by our test sets
+PAPER = "Kong et al."
+LOOKED_AT = 128  # images of each set, among which a class is found
+
+
+def accuracies(*sweeps: Sweep) -> pd.DataFrame:
+    """Accuracies of linear probes with their intervals, one row a setting, features and test set.
+
+    A summary (:func:`mae_lib.ledger.summary.summarise`) under readers' names, with a column
+    ``test set``; sets come in the order of Table 1. What was not tested is not there.
+    """
+    found = defaultdict(list)
+    for record in (record for sweep in sweeps for record in sweep.records):
+        if record.protocol.startswith(("linear probe", "robustness")) and record.status == "ok":
+            found[PLAIN if record.split == "test" else record.split].append(record)
+    parts = [present.named(summarise(found[name])).assign(**{"test set": name})
+             for name in COLUMNS if name in found]
+    return pd.concat(parts, ignore_index=True)
+
+
+def beside_paper(found: pd.DataFrame, level: str, printed: pd.DataFrame) -> pd.DataFrame:
+    """One row a test set and level, the class token's: the printed number (%) and ours with
+    intervals. Below the plain set the same for the mean token, which the paper did not probe.
+
+    Args:
+        found: rows of :func:`accuracies`, one for each data set, test set, features and level.
+        level: the column that is varied.
+        printed: rows of a table of the paper, indexed by our levels.
+    """
+    rows = found[(found.protocol == "class token") | (found["test set"] == PLAIN)]
+    names = rows["test set"] + " (" + rows["test set"].map(COLUMNS) + ")"
+    names = names.where(rows.protocol == "class token", rows["test set"] + ", " + rows.protocol)
+    own = rows.assign(name=names, text=with_interval(rows, digits=1, scale=100))
+    wide = own.pivot_table("text", ["name", level], "dataset", aggfunc="first", sort=False)
+    theirs = {f"{name} ({column})": printed[column] for name, column in COLUMNS.items()}
+    wide.insert(0, PAPER, pd.concat(theirs).reindex(wide.index))
+    return wide.reset_index(names=["probe on", level])
+
+
+def controls(found: pd.DataFrame) -> pd.DataFrame:
+    """One row a control and test set, ours with intervals, from :func:`accuracies`."""
+    own = found.assign(text=with_interval(found, digits=1, scale=100))
+    wide = own.pivot_table("text", ["test set", "protocol"], "dataset", aggfunc="first", sort=False)
+    return wide.reset_index(names=["probe on", "features"])
+
+
+def curves(found: pd.DataFrame, level: str, printed: pd.DataFrame) -> pd.DataFrame:
+    """The class token's accuracies as log odds, one panel for the paper and each data set.
+
+    Columns ``panel``, ``test set``, the level, ``log odds``, and ``beyond accuracy``: how far the
+    log odds lie above the line that predicts them from those of the plain test set (effective
+    robustness). It is missing where there is no line: fewer than three levels, or all alike.
+    """
+    own = only(found, protocol="class token").rename(columns={"dataset": "panel"})
+    theirs = pd.concat([pd.DataFrame({"panel": PAPER, "test set": name, level: printed.index,
+                                      "value": printed[column].to_numpy() / 100})
+                        for name, column in {**SHIFTS, PLAIN: COLUMNS[PLAIN]}.items()])
+    both = pd.concat([theirs, own[["panel", "test set", level, "value"]]], ignore_index=True)
+    both = both[(both.value > 0) & (both.value < 1)]  # others have no log odds
+    return pd.concat([_beyond(part, level) for _, part in both.groupby("panel", sort=False)])
+
+
+def contact_sheet(plan: Plan, dataset: str, columns: int) -> dict[str, np.ndarray]:
+    """Pictures of every test set, one class a column: ``{test set: [columns,3,H,W] in [0, 1]}``.
+
+    Fewer columns where fewer classes are in all sets.
+    """
+    sets = {PLAIN: images(dataset, "test", LOOKED_AT)} | {
+        name: shifted_images(dataset, name, LOOKED_AT, plan.if_stale,
+                             filter_images=plan.filter_images, filter_epochs=plan.filter_epochs)
+        for name in SHIFTS}
+    shared = sorted(set.intersection(*(set(found.labels.tolist()) for found in sets.values())))
+    return {name: np.stack([found.images[np.argmax(found.labels == label)]
+                            for label in shared[:columns]]) / 255 for name, found in sets.items()}
+
+
+def _beyond(part: pd.DataFrame, level: str) -> pd.DataFrame:
+    plain = part[part["test set"] == PLAIN].set_index(level).value
+    beyond = pd.Series(np.nan, part.index)
+    for name in SHIFTS:
+        chosen = part[(part["test set"] == name) & part[level].isin(plain.index)]
+        inside = plain.reindex(chosen[level])
+        if inside.nunique() > 2:
+            beyond[chosen.index] = effective_robustness(inside, chosen.value)
+    return part.assign(**{"log odds": logit(part.value), "beyond accuracy": beyond})

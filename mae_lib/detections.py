@@ -1,0 +1,110 @@
+"""What the chapter on detection shows: scenes with what is there and what was found, and AP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from mae_lib.data.menagerie import CLASSES
+from mae_lib.figures import Thing
+from mae_lib.ledger import paper
+from mae_lib.ledger.summary import only, summarise, with_interval
+from mae_lib.studies import Sweep
+from mae_lib.studies.detection import SHOWN, scene_set
+
+KINDS = {"box": "AP box", "mask": "AP mask"}  # protocol, and the column that the paper prints
+OURS, THEIRS = "AP (%): our scenes", "AP (%): COCO (Kong et al.)"
+SAME = 0.5  # overlap of boxes that are taken for one object in a picture
+TRUTH, UNTRAINED = "what is there", "untrained"
+
+
+def scenes(measured: Sweep, initial: Sweep, ratios: Sequence[float], count: int
+           ) -> tuple[np.ndarray, dict[str, list[list[Thing]]]]:
+    """What :func:`mae_lib.figures.scene_grid` draws: ``count`` test scenes (at most those that a
+    result keeps) with the truth and with what the detectors of the first seed are sure of."""
+    count = min(count, SHOWN)
+    found = {TRUTH: true_things(count), UNTRAINED: found_things(initial.results[0].value, count)}
+    for ratio in ratios:
+        found[f"ratio {ratio:g}"] = found_things(_at(measured, ratio).value, count)
+    return scene_set("test", count).images / 255, found
+
+
+def true_things(count: int) -> list[list[Thing]]:
+    """Objects of the first test scenes."""
+    there = scene_set("test", count)
+    return [[Thing(CLASSES[label - 1], box, mask)
+             for label, box, mask in zip(*objects, strict=True)]
+            for objects in zip(there.labels, there.boxes, there.masks, strict=True)]
+
+
+def found_things(value: dict, count: int) -> list[list[Thing]]:
+    """What is kept of a detector's finds in the first scenes, see ``mae_lib.studies.detection``.
+
+    Detectors give one place several names; only the surest is returned.
+    """
+    things: list[list[Thing]] = [[] for _ in range(count)]
+    for row, (scene, label, _, *box) in enumerate(value["shown"].tolist(), start=1):  # best first
+        if scene < count and all(overlap(box, other.box) <= SAME for other in things[scene]):
+            mask = value["shown masks"][scene] == row
+            things[scene].append(Thing(CLASSES[label - 1], np.array(box), mask))
+    return things
+
+
+def overlap(one: Sequence[float], other: Sequence[float]) -> float:
+    """Intersection over union of two boxes (left, top, right, bottom)."""
+    width, height = (min(one[k + 2], other[k + 2]) - max(one[k], other[k]) for k in (0, 1))
+    both = max(width, 0) * max(height, 0)
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    return both / (sum(areas) - both)
+
+
+def precisions(sweep: Sweep) -> pd.DataFrame:
+    """AP in percent with intervals, one row a model and kind of AP; ``patch`` is never missing."""
+    table = only(summarise(sweep.records), metric="ap").copy()
+    table[["value", "low", "high"]] *= 100
+    patch = table["patch"] if "patch" in table else pd.Series(np.nan, table.index)
+    return table.assign(patch=patch.fillna(table.unit).astype(int), text=with_interval(table, 1))
+
+
+def beside_printed(found: pd.DataFrame, name: str, factor: str, scale: int = 1,
+                   control: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Printed AP beside ours, one row a level that we have and one for the control, if given.
+
+    Args:
+        found: from :func:`precisions`, of one series.
+        name: ``"S000.T3"`` or ``"S000.T5"``.
+        factor: ``"ratio"`` or ``"patch"``.
+        scale: how many pixels of the paper's one of ours stands for.
+        control: the untrained encoder, from :func:`precisions`.
+    """
+    printed = paper.table(name)
+    printed.index = printed[{"ratio": "mask ratio", "patch": "patch size"}[factor]] / scale
+    rows = [_row(level, own, printed, factor) for level, own in found.groupby(factor)]
+    if control is not None:
+        rows.append(_row(UNTRAINED, control, printed, factor))
+    return pd.DataFrame(rows)
+
+
+def _row(level: float | str, own: pd.DataFrame, printed: pd.DataFrame, factor: str) -> dict:
+    row = {factor: level}
+    for kind, column in KINDS.items():
+        row |= {f"{kind}, paper": printed[column].get(level, np.nan),
+                f"{kind}, ours": only(own, protocol=kind).text.iloc[0]}
+    return row
+
+
+def panels(found: pd.DataFrame) -> pd.DataFrame:
+    """Rows for curves over the ratio: our AP in one panel, the printed one in another."""
+    printed = paper.table("S000.T3").rename(columns={"mask ratio": "ratio"})
+    rows = [found.assign(panel=OURS)]
+    rows += [pd.DataFrame({"ratio": printed.ratio, "value": printed[column], "protocol": kind,
+                           "panel": THEIRS}) for kind, column in KINDS.items()]
+    return pd.concat(rows)
+
+
+def _at(measured: Sweep, ratio: float):
+    """The result of the first run at a ratio whose patch is the preset's."""
+    return next(r for s, r in zip(measured.settings, measured.results, strict=True)
+                if s.ratio == ratio and s.patch is None)

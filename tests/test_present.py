@@ -1,0 +1,114 @@
+"""What chapters share in showing: nothing is mixed up on the way from results to a page."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mae_lib import present, runs
+from mae_lib.studies import Setting, Sweep
+
+RATIOS, SIZES, COUNT = (0.9, 0.1), (8, 4), 3
+
+
+def setting(dataset="menagerie", **fields) -> Setting:
+    return Setting(dataset=dataset, preset="toy", **fields)
+
+
+def sweep(settings, value, stale=()) -> Sweep:
+    return Sweep(settings, [runs.Result(value(s), {"seconds": 1800}, "cache", list(stale))
+                            for s in settings])
+
+
+def painted(s: Setting) -> dict:
+    """Originals of one grey a data set, read-outs of one grey a model."""
+    grey = {"menagerie": 51, "fashion_mnist": 102}[s.dataset]
+    own = grey + int(100 * s.ratio) + 5 * s.unit + 10 * s.seed
+    originals = np.full((COUNT, 3, 4, 4), grey, np.uint8)
+    return {"originals": originals, "read_outs": np.full_like(originals, own)}
+
+
+@pytest.fixture
+def both_series():
+    """Two data sets, ratios at one unit, then units at one ratio, two seeds."""
+    plain = [setting(d, ratio=r, unit=u) for d in ("menagerie", "fashion_mnist")
+             for r, u in [(r, 4) for r in RATIOS] + [(0.9, 8)]]
+    return [replace(s, seed=seed) for s in plain for seed in (0, 1)]
+
+
+def test_read_outs_of_a_ratio_series_are_those_of_one_unit_and_the_first_seed(both_series):
+    rows = present.read_outs(sweep(both_series, painted), "menagerie", unit=4)
+    assert {label: set(np.unique(images * 255)) for label, images in rows.items()} == {
+        "original": {51.0}, "ratio 0.1": {51.0 + 10 + 20}, "ratio 0.9": {51.0 + 90 + 20}}
+    assert list(rows) == ["original", "ratio 0.1", "ratio 0.9"]
+
+
+def test_without_a_unit_there_is_a_row_a_size():
+    coupled = [setting(unit=u, patch=u) for u in SIZES]
+    rows = present.read_outs(sweep(coupled, painted), "menagerie", unit=None)
+    assert {label: np.unique(images * 255).item() for label, images in rows.items()} == {
+        "original": 51, "4 pixels": 51 + 75 + 20, "8 pixels": 51 + 75 + 40}
+
+
+def test_what_is_redrawn_stands_below_its_original_with_its_error(both_series):
+    frames = present.redrawn(sweep(both_series, painted), unit=4, count=2)
+    assert list(frames) == ["0.1", "0.9"]
+    rows = frames["0.9"]
+    assert {images.shape for images in rows.values()} == {(4, 3, 4, 4)}
+    assert (rows["original"][:, 0, 0, 0] * 255).tolist() == [51, 51, 102, 102]
+    assert rows["redrawn"] == pytest.approx(rows["original"] + 110 / 255)
+    assert rows["difference"] == pytest.approx(np.full((4, 3, 4, 4), 110 / 255))
+
+
+def test_maps_of_a_coupled_series_are_named_by_their_size():
+    coupled = [setting(unit=u, patch=u) for u in SIZES]
+    found = present.maps(sweep(coupled, lambda s: {
+        "xy": np.full((5, 2), s.unit, np.float16), "labels": np.arange(5)}), "menagerie", unit=None)
+    assert [(name, xy[0, 0]) for name, (xy, _) in found.items()] == [("4 pixels", 4),
+                                                                    ("8 pixels", 8)]
+
+
+def test_what_is_out_of_date_is_said_with_its_reason(both_series):
+    fresh = sweep(both_series[:2], painted)
+    assert present.state(fresh) == "2 results (2 cache), 1.00 hours of computing"
+    old = sweep(both_series[:1], painted, ["source of scores changed"])
+    assert present.state(fresh, old) == ("3 results (3 cache), 1.50 hours of computing; "
+                                         "1 out of date: source of scores changed")
+
+
+def summary(**columns) -> pd.DataFrame:
+    return pd.DataFrame({"dataset": "Menagerie", "metric": "SSIM", "low": 0.0, "high": 1.0,
+                         "preset": "toy"} | columns)
+
+
+@pytest.fixture
+def floor():
+    return summary(protocol=[f"floor: patch mean {p}" for p in (4, 8, 16)], value=[.5, .3, .1])
+
+
+def test_each_row_loses_the_floor_of_its_own_patch(floor):
+    found = summary(protocol="unmasked", patch=[np.nan, 8, 16], value=[.6, .6, .6])
+    above = present.above_floor(found, floor)
+    assert above.value.tolist() == pytest.approx([.1, .3, .5])
+    assert above.low.tolist() == pytest.approx([-.5, -.3, -.1])
+    units = summary(protocol="unmasked", unit=[4, 8], value=[.6, .7])
+    assert present.above_floor(units, floor).value.tolist() == pytest.approx([.1, .2])
+
+
+def test_floors_stand_at_their_size(floor):
+    line = present.floor_line(floor, [4, 16])
+    assert line[["size", "value"]].to_numpy().tolist() == [[4, .5], [16, .1]]
+
+
+def test_two_series_side_by_side_share_one_axis():
+    table = present.side_by_side(summary(unit=[4, 8], value=[1., 2.]),
+                                 summary(unit=[4, 8], value=[1., 3.]))
+    assert table.pivot(index="size", columns="changed", values="value").loc[8].to_dict() == {
+        "mask alone": 3, "patch and mask": 2}
+
+
+def test_a_dotted_line_is_the_first_row_of_its_panel():
+    table = pd.DataFrame({"panel": ["a", "a", "b"], "value": [1., 2., 3.]})
+    assert present.reference_lines(raw_pixels=table, untrained=table[2:]) == {
+        "a": {"raw pixels": 1}, "b": {"raw pixels": 3, "untrained": 3}}
