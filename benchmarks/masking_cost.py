@@ -4,7 +4,7 @@
 
 All settings run interleaved in one process; ratios are medians over the rounds (Kong et al.,
 section 3.6 on .9 against .1, appendix C.2 on larger patches). The book's ledger reads the seconds
-of each round from the results (:mod:`mae_lib.timings`).
+of each round from the results (:mod:`mae_lib.pages.costs`).
 """
 
 from __future__ import annotations

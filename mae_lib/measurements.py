@@ -32,9 +32,9 @@ from mae_lib.ledger.outcomes import (
 from mae_lib.ledger.verdicts import Verdict
 from mae_lib.models.cost import autoencoder_macs
 from mae_lib.models.methods import PRESETS
-from mae_lib.present import DATASETS
+from mae_lib.pages.costs import seconds_of_patches
+from mae_lib.pages.present import DATASETS
 from mae_lib.studies import Plan, Setting, Study, program
-from mae_lib.timings import seconds_of_patches
 
 PERCENT = 100.0
 SIMILARITY = "similarity of models, mean token, levelled"

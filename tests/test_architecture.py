@@ -12,9 +12,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = ["theory", "data", "models", "training", "evaluation", "ledger"]
 # What stands beside the rooms, and what of the rest each may import.
 BASE = {"sources", "store", "runs"}
-TOP = {"studies", "identification", "hierarchy", "verdict_pages", "present", "figures", "verify",
-       "vouch", "progress", "measurements", "theory_claims", "accuracy_pages", "causes",
-       "detections", "suggestions", "timings"}
+TOP = {"studies", "identification", "measurements", "theory_claims", "pages", "figures", "verify",
+       "vouch", "progress"}
 
 
 def place(path: Path) -> str:

@@ -75,7 +75,7 @@ def margin_helps(found: Outcomes, sesoi: tuple[float, ...]) -> Verdict:
 
 
 def margin_beats_scattered(found: Outcomes, sesoi: tuple[float, ...]) -> Verdict:
-    """A control of K-P1: the smallest margin beats a loss that leaves out as many pixels anywhere."""
+    """A control of K-P1: the smallest margin beats a loss with as many pixels left out anywhere."""
     least = min(found.levels("linear", SCATTERED), default=1.0)
     return _against_usual(found, "linear", {"scattered": (SCATTERED, least),
                                             "margin": (MARGIN, least)}, sesoi)

@@ -19,6 +19,10 @@ def summarise(records: Iterable[EvalRecord]) -> pd.DataFrame:
     ``over``: ``"runs"`` for a t interval over seeds; ``"images"`` where there is a single seed, and
     then the interval says nothing about another training run. Records that were not tested are
     left out.
+
+    Raises:
+        ValueError: two records of one seed that the columns do not tell apart, as those of two
+            splits: one would count as a second run.
     """
     tested = [record for record in records if record.status == "ok"]
     table = frame(tested).assign(record=tested)
@@ -48,6 +52,10 @@ def only(table: pd.DataFrame, **values) -> pd.DataFrame:
 
 
 def _interval(group: list[EvalRecord]) -> dict:
+    if len({record.seed for record in group}) < len(group):
+        first = group[0]
+        raise ValueError(f"records must hold one value a seed, got {len(group)} of {first.metric!r} "
+                         f"in {first.protocol!r} from splits {sorted({r.split for r in group})}")
     if len(group) > 1:
         found, over = t_interval([record.value for record in group]), "runs"
     else:

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from mae_lib import verdict_pages
 from mae_lib.ledger import tally
 from mae_lib.ledger.claims import all_claims
 from mae_lib.ledger.verdicts import Verdict, all_of, effect, exact
+from mae_lib.pages import verdicts as pages
 
 pytestmark = pytest.mark.browser
 STATIC = Path(__file__).parents[2] / "book/_static"
@@ -33,8 +33,8 @@ CUT_OFF = """() => [...document.querySelectorAll(".ledger :is(td, th[scope=row],
 def html(theme: str, script: str) -> str:
     ledger = tally.complete({"Menagerie": FIRST, "Fashion-MNIST": SECOND}, {"K-T1": exact(0, 9)})
     style = "".join((STATIC / name).read_text() for name in ("companion.css", "ledger.css"))
-    table = (verdict_pages.ledger_table(ledger, "Every claim.")
-             + verdict_pages.summary_table(ledger, "By theme."))
+    table = (pages.ledger_table(ledger, "Every claim.")
+             + pages.summary_table(ledger, "By theme."))
     return (f"<!doctype html><html lang='en' data-theme='{theme}' style='{COLOURS[theme]}'><head>"
             f"<meta name='viewport' content='width=device-width'><title>Claims</title>"
             f"<style>{style}\nbody {{ background: var(--pst-color-background); }}</style>"

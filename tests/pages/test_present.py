@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mae_lib import present, runs
+from mae_lib import runs
+from mae_lib.pages import present
 from mae_lib.studies import Setting, Sweep
 
 RATIOS, SIZES, COUNT = (0.9, 0.1), (8, 4), 3

@@ -8,12 +8,12 @@ import pytest
 from scipy.stats import binomtest
 from scipy.stats import t as student
 
-from mae_lib import causes
 from mae_lib.data.images import ImageSet
 from mae_lib.data.menagerie import CLASSES, cue_conflict, draw
 from mae_lib.evaluation.latents import image_factors, known_latents
 from mae_lib.evaluation.records import EvalRecord
 from mae_lib.evaluation.shape_bias import shape_bias
+from mae_lib.pages import causes
 from mae_lib.studies import Setting, Sweep
 
 PLAIN = {"ratio": 0.5, "unit": 4}

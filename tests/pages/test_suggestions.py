@@ -8,11 +8,12 @@ import torch
 
 matplotlib.use("agg")
 
-from mae_lib import figures, runs, studies, suggestions  # noqa: E402
+from mae_lib import figures, runs, studies  # noqa: E402
 from mae_lib.data.groups import menagerie_groups  # noqa: E402
 from mae_lib.evaluation.records import EvalRecord, to_value  # noqa: E402
 from mae_lib.models.margins import kept_share  # noqa: E402
 from mae_lib.models.masks import Mask  # noqa: E402
+from mae_lib.pages import suggestions  # noqa: E402
 
 
 def drawn_pixels(hidden: np.ndarray, margin: int) -> np.ndarray:

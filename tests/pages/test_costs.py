@@ -8,10 +8,11 @@ import pytest
 from scipy import stats
 from test_plan import PARAMETERS
 
-from mae_lib import runs, timings
+from mae_lib import runs
 from mae_lib.ledger.experiments import verdicts_of
 from mae_lib.ledger.outcomes import COLUMNS
 from mae_lib.measurements import measurements
+from mae_lib.pages import costs
 from mae_lib.studies import Plan
 
 PLAN = Plan.of(PARAMETERS)
@@ -21,12 +22,12 @@ ROUNDS = {4: [4.0, 5.0, 6.0, 4.4], 8: [2.0, 2.2, 3.1, 2.3], 16: [1.0, 1.5, 1.4, 
 @pytest.fixture
 def benchmark(tmp_path, monkeypatch):
     """Writes a benchmark's results and makes them the committed ones."""
-    monkeypatch.setattr(timings, "RESULTS", tmp_path / "costs.json")
+    monkeypatch.setattr(costs, "RESULTS", tmp_path / "costs.json")
     monkeypatch.setattr(runs, "find", lambda key, **_: None)
 
     def write(rounds, preset="laptop"):
-        rows = [{"level": level, timings.SECONDS: values} for level, values in rounds.items()]
-        timings.RESULTS.write_text(json.dumps({"provenance": {"preset": preset}, "ratios": rows,
+        rows = [{"level": level, costs.SECONDS: values} for level, values in rounds.items()]
+        costs.RESULTS.write_text(json.dumps({"provenance": {"preset": preset}, "ratios": rows,
                                                "coupled patches": rows}))
     return write
 
@@ -60,18 +61,18 @@ def test_whether_larger_patches_are_faster_is_decided_by_the_rounds(benchmark, r
 
 
 def test_times_of_another_model_or_none_at_all_are_not_there(benchmark):
-    assert not timings.RESULTS.exists() and seconds().empty
+    assert not costs.RESULTS.exists() and seconds().empty
     benchmark(ROUNDS, preset="toy")
     assert seconds().empty
-    assert timings.RESULTS in runs._read  # so that a chapter is stale once they are
+    assert costs.RESULTS in runs._read  # so that a chapter is stale once they are
 
 
 def test_multiples_are_paired_by_round(benchmark):
     benchmark({0.1: [2.0, 4.0, 8.0], 0.9: [1.0, 1.0, 4.0]})
-    found = timings.multiples(timings.step_seconds("ratios", "laptop"), 0.9, 0.1)
+    found = costs.multiples(costs.step_seconds("ratios", "laptop"), 0.9, 0.1)
     low, high = stats.t.interval(0.95, 2, loc=5 / 12, scale=stats.sem([0.5, 0.25, 0.5]))
     assert found == pytest.approx((5 / 12, low, high))
-    table = timings.cost_of_ratios([0.9, 0.1, 0.5], "laptop").set_index("ratio")
+    table = costs.cost_of_ratios([0.9, 0.1, 0.5], "laptop").set_index("ratio")
     assert list(table.index) == [0.1, 0.5, 0.9] and table.columns[-1].endswith("timed")
     assert (table.loc[0.1, ["encoder", "encoder of ViT-B/16", "whole model"]] == 1).all()
     # Section 3.6: 19 + 1 tokens against 176 + 1 in ViT-B/16, 1.71 G against 15.6 G.
@@ -80,7 +81,7 @@ def test_multiples_are_paired_by_round(benchmark):
 
 
 def test_the_committed_benchmark_is_about_the_published_models():
-    timed = timings.step_seconds("coupled patches", "laptop")
+    timed = costs.step_seconds("coupled patches", "laptop")
     assert set(timed) == {4, 8, 16} and {len(values) for values in timed.values()} == {15}
     assert min(map(min, timed.values())) > 0
-    assert set(timings.step_seconds("ratios", "laptop")) == {0.1, 0.25, 0.5, 0.75, 0.9}
+    assert set(costs.step_seconds("ratios", "laptop")) == {0.1, 0.25, 0.5, 0.75, 0.9}

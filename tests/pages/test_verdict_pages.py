@@ -6,10 +6,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from mae_lib import verdict_pages
 from mae_lib.ledger import tally
 from mae_lib.ledger.claims import all_claims
 from mae_lib.ledger.verdicts import Effect, Verdict, all_of, difference, effect, exact
+from mae_lib.pages import verdicts as pages
 
 IDS = [claim.id for claim in all_claims()]
 GOOD = difference(effect([0.3, 0.31, 0.29]), 0.1)
@@ -55,41 +55,41 @@ def ledger() -> tally.Ledger:
 
 
 def test_a_box_shows_the_claim_the_verdict_and_its_effects():
-    box = verdict_pages.verdict_box("K-T1", exact(0, 40), "Forty <graphs>.")
+    box = pages.verdict_box("K-T1", exact(0, 40), "Forty <graphs>.")
     assert 'class="verdict supported"' in box and "K-T1: supported" in box
     assert "Forty &lt;graphs&gt;." in box
-    down = verdict_pages.verdict_box("K-T6", difference(Effect(-0.5), 0), "Here.")
+    down = pages.verdict_box("K-T6", difference(Effect(-0.5), 0), "Here.")
     assert "verdict not-supported" in down and "not supported, reversed" in down
-    spread = verdict_pages.verdict_box("K-T2", difference(effect([0.2, 0.3, 0.1]), 0.05), "There.")
+    spread = pages.verdict_box("K-T2", difference(effect([0.2, 0.3, 0.1]), 0.05), "There.")
     assert "n = 3" in spread and "one-sided limits" in spread
 
 
 def test_a_box_says_what_stands_beside_a_verdict():
     verdict = Verdict("inconclusive", Effect(0.1), beside={"weak form, a trend": GOOD},
                       unadjusted="supported", caveat="without sketch: so")
-    box = verdict_pages.verdict_box("K-R1", verdict, "Here.")
+    box = pages.verdict_box("K-R1", verdict, "Here.")
     assert "<p>Weak form, a trend: supported.</p>" in box
     assert "Before the correction for several claims: supported." in box
     assert "Without sketch: so." in box
-    assert "Its &lt;null&gt; fails." in verdict_pages.verdict_box("K-R1", VOID, "Here.")
+    assert "Its &lt;null&gt; fails." in pages.verdict_box("K-R1", VOID, "Here.")
 
 
 def test_tables_hold_every_verdict():
     verdicts = {"K-T1": exact(0, 9), "K-T6": all_of({"a": Effect(-1.0), "b": Effect(2.0)}, 0)}
-    table = verdict_pages.claims_table(verdicts)
+    table = pages.claims_table(verdicts)
     assert table.verdict.tolist() == ["supported", "not supported"]
-    assert verdict_pages.verdict_table(verdicts)["weakest effect"][1].startswith("-1 (counted")
+    assert pages.verdict_table(verdicts)["weakest effect"][1].startswith("-1 (counted")
 
 
 def test_no_claim_disappears(ledger):
     assert len(IDS) == 129 and list(ledger) == IDS
-    _, *rows = Cells(verdict_pages.ledger_table(ledger, "All.")).rows
+    _, *rows = Cells(pages.ledger_table(ledger, "All.")).rows
     assert [row[0]["id"] for row in rows] == [f"claim-{name}" for name in IDS]
     assert [cells[0][1].removesuffix(row["data-tier"]) for row, cells in rows] == IDS
 
 
 def test_every_cell_has_the_word_of_its_verdict(ledger):
-    _, *rows = Cells(verdict_pages.ledger_table(ledger, "All.")).rows
+    _, *rows = Cells(pages.ledger_table(ledger, "All.")).rows
     for (row, cells), (name, found) in zip(rows, ledger.items(), strict=True):
         assert set(row["data-verdict"].split("|")) == {v.word for v in found.values()}, name
         shown = {attributes["data-label"]: text for attributes, text in cells[3:]}
@@ -113,7 +113,7 @@ def test_what_needs_no_data_set_has_one_cell():
 
 
 def test_effects_come_with_interval_and_runs(ledger):
-    table = verdict_pages.ledger_table(ledger, "All.")
+    table = pages.ledger_table(ledger, "All.")
     low, high = (GOOD.effect.limit(side) for side in (-1, 1))
     assert f"+0.3 [{low:+.3g}, {high:+.3g}], 3 runs" in table
 
@@ -126,7 +126,7 @@ def test_later_claims_say_so(ledger):
 
 def test_options_are_those_that_rows_have(ledger):
     """A filter can always be met, and every row by some choice of each filter."""
-    html = verdict_pages.ledger_table(ledger, "All.")
+    html = pages.ledger_table(ledger, "All.")
     _, *rows = Cells(html).rows
     for name in ("verdict", "source", "family", "tier"):
         select = re.search(rf'<select name="{name}">(.*?)</select>', html)[1]
@@ -142,14 +142,14 @@ def test_options_are_those_that_rows_have(ledger):
     ("S003.1f", "Kim 2023, slides: Table 1f of He et al."), ("S000.C.7", "Kong et al. 2023: "
                                                             "appendix C.7")])
 def test_families_have_names_for_readers(family, place):
-    assert verdict_pages.family_name(family) == place
+    assert pages.family_name(family) == place
 
 
 def test_no_label_of_a_source_is_left_for_readers(ledger):
-    texts = [text for _, cells in Cells(verdict_pages.ledger_table(ledger, "All.")).rows
+    texts = [text for _, cells in Cells(pages.ledger_table(ledger, "All.")).rows
              for _, text in cells]
     assert not [text for text in texts if re.search(r"\bS00\d", text)]
-    assert len({verdict_pages.family_name(c.family) for c in all_claims()}) == len(
+    assert len({pages.family_name(c.family) for c in all_claims()}) == len(
         {c.family for c in all_claims()})
 
 
@@ -171,7 +171,7 @@ def test_themes_count_each_claim_once(ledger):
 
 
 def test_the_summary_shows_the_themes(ledger):
-    _, _, *rows = Cells(verdict_pages.summary_table(ledger, "By theme.")).rows
+    _, _, *rows = Cells(pages.summary_table(ledger, "By theme.")).rows
     shown = {cells[0][1]: [text for _, text in cells[1:]] for _, cells in rows}
     assert shown["linear probing"] == ["2", "0", "5", "1", "1", "5"]
     assert shown["theory"] == ["1", "1", "8", "the same for all"]
@@ -201,9 +201,9 @@ def test_sentences_without_any_answer_say_so():
 
 def test_one_data_set_is_enough():
     alone = tally.complete({"Menagerie": {"K-R1": GOOD}}, {})
-    assert "claim-K-R1" in verdict_pages.ledger_table(alone, "All.")
+    assert "claim-K-R1" in pages.ledger_table(alone, "All.")
     assert len(tally.sentences(alone)) == 5
-    assert "<table" in verdict_pages.summary_table(alone, "By theme.")
+    assert "<table" in pages.summary_table(alone, "By theme.")
 
 
 @pytest.mark.parametrize(("measured", "named"), [
@@ -214,6 +214,6 @@ def test_verdicts_on_nothing_are_refused(measured, named):
 
 
 def test_sentences_become_a_list():
-    assert verdict_pages.paragraphs(["a < b."]) == "<ul><li>a &lt; b.</li></ul>"
+    assert pages.paragraphs(["a < b."]) == "<ul><li>a &lt; b.</li></ul>"
 
 

@@ -6,9 +6,10 @@ import pytest
 
 matplotlib.use("agg")
 
-from mae_lib import detections, figures, runs, studies  # noqa: E402
+from mae_lib import figures, runs, studies  # noqa: E402
 from mae_lib.evaluation.records import EvalRecord, to_value  # noqa: E402
 from mae_lib.figures import Thing  # noqa: E402
+from mae_lib.pages import detections  # noqa: E402
 from mae_lib.studies import detection  # noqa: E402
 
 RATIOS, ITEMS = (0.1, 0.75), np.linspace(0, 0.4, 16)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mae_lib import accuracy_pages as pages
 from mae_lib import runs
 from mae_lib.data.images import ImageSet
 from mae_lib.data.shifts import SHIFTS
 from mae_lib.evaluation.records import EvalRecord, not_tested, to_value
 from mae_lib.ledger import paper
+from mae_lib.pages import accuracies as pages
 from mae_lib.studies import Plan, Setting, Sweep
 from mae_lib.studies.settings import without_seed
 
@@ -36,7 +36,7 @@ def sweep(protocol: str, splits, dataset="menagerie") -> Sweep:
 
 @pytest.fixture
 def found():
-    return pages.accuracies(sweep("robustness", SHIFTS), sweep("linear probe", ["test"]))
+    return pages.of(sweep("robustness", SHIFTS), sweep("linear probe", ["test"]))
 
 
 def test_test_sets_are_kept_apart_and_come_in_the_papers_order(found):
@@ -49,7 +49,7 @@ def test_test_sets_are_kept_apart_and_come_in_the_papers_order(found):
 
 
 def test_a_set_that_was_not_tested_is_not_there():
-    assert "filtered" not in set(pages.accuracies(sweep("robustness", ["sketch"]))["test set"])
+    assert "filtered" not in set(pages.of(sweep("robustness", ["sketch"]))["test set"])
 
 
 def test_the_printed_number_stands_beside_the_analogue_of_its_set(found):
@@ -115,6 +115,6 @@ def test_intervals_run_over_training_runs_where_there_are_several():
     again = [EvalRecord(r.setting, 1, r.dataset, r.split, r.protocol, r.metric, r.value + 0.02, r.n)
              for r in one.records if r.status == "ok"]
     both = Sweep(one.settings, [*one.results, runs.Result(to_value(again), {}, "cache")])
-    table = pages.accuracies(both)
+    table = pages.of(both)
     assert set(table.seeds) == {2} and set(table.over) == {"runs"}
     assert table.value.iloc[0] == pytest.approx(0.23)

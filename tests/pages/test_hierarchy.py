@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mae_lib import hierarchy
+from mae_lib.pages import hierarchy
 from mae_lib.theory.families import FIGURE4_MASKS, figure2, figure4
 
 

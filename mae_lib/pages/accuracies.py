@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import logit
 
-from mae_lib import present
 from mae_lib.data.shifts import SHIFTS
 from mae_lib.evaluation.robustness import effective_robustness
 from mae_lib.ledger.summary import only, summarise, with_interval
+from mae_lib.pages import present
 from mae_lib.studies import Plan, Sweep, images
 from mae_lib.studies.robustness import shifted_images
 
@@ -21,7 +21,7 @@ PAPER = "Kong et al."
 LOOKED_AT = 128  # images of each set, among which a class is found
 
 
-def accuracies(*sweeps: Sweep) -> pd.DataFrame:
+def of(*sweeps: Sweep) -> pd.DataFrame:
     """Accuracies of linear probes with their intervals, one row a setting, features and test set.
 
     A summary (:func:`mae_lib.ledger.summary.summarise`) under readers' names, with a column
@@ -41,7 +41,7 @@ def beside_paper(found: pd.DataFrame, level: str, printed: pd.DataFrame) -> pd.D
     intervals. Below the plain set the same for the mean token, which the paper did not probe.
 
     Args:
-        found: rows of :func:`accuracies`, one for each data set, test set, features and level.
+        found: rows of :func:`of`, one for each data set, test set, features and level.
         level: the column that is varied.
         printed: rows of a table of the paper, indexed by our levels.
     """
@@ -56,7 +56,7 @@ def beside_paper(found: pd.DataFrame, level: str, printed: pd.DataFrame) -> pd.D
 
 
 def controls(found: pd.DataFrame) -> pd.DataFrame:
-    """One row a control and test set, ours with intervals, from :func:`accuracies`."""
+    """One row a control and test set, ours with intervals, from :func:`of`."""
     own = found.assign(text=with_interval(found, digits=1, scale=100))
     wide = own.pivot_table("text", ["test set", "protocol"], "dataset", aggfunc="first", sort=False)
     return wide.reset_index(names=["probe on", "features"])

@@ -1,0 +1,1 @@
+"""What the pages show: results and theory under readers' names, as tables, panels and HTML."""
