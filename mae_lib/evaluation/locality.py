@@ -58,14 +58,15 @@ def relative_error(errors: np.ndarray, distance: np.ndarray, variance: np.ndarra
     Returns:
         float64 ``[N]`` whose mean is the error over the variance, both averaged over places; an
         image without such a pixel contributes 0. None if there are hardly any: fewer than
-        ``FEWEST`` of the hidden pixels.
+        ``FEWEST`` of the hidden pixels, or only places where all images are alike.
     """
     inside = (distance >= low) & (distance <= high)
     count = inside.sum(0)
-    if count.sum() <= FEWEST * (distance > 0).sum():
+    spread = variance[count > 0].sum()
+    if count.sum() <= FEWEST * (distance > 0).sum() or not spread:
         return None
     weighted = np.where(inside, errors / count.clip(1), 0.0).sum((1, 2))
-    return len(errors) * weighted / variance[count > 0].sum()
+    return len(errors) * weighted / spread
 
 
 def gradient_shares(model, images: Tensor, mask: Mask,
@@ -160,8 +161,9 @@ def _error_records(errors: dict, distance: np.ndarray, variance: np.ndarray,
 def _curve(errors: list[np.ndarray], distance: np.ndarray, variance: np.ndarray) -> np.ndarray:
     shares = np.bincount(distance.ravel())[1:] / (distance > 0).sum()
     last = int((shares > FEWEST).cumprod().sum())
-    rows = [[relative_error(e, distance, variance, k, k).mean() for k in range(1, last + 1)]
-            for e in errors]
+    found = [[relative_error(e, distance, variance, k, k) for k in range(1, last + 1)]
+             for e in errors]
+    rows = [[np.nan if items is None else items.mean() for items in row] for row in found]
     return np.array([*rows, shares[:last]], np.float32)
 
 

@@ -53,9 +53,9 @@ def only(table: pd.DataFrame, **values) -> pd.DataFrame:
 
 def _interval(group: list[EvalRecord]) -> dict:
     if len({record.seed for record in group}) < len(group):
-        first = group[0]
-        raise ValueError(f"records must hold one value a seed, got {len(group)} of {first.metric!r} "
-                         f"in {first.protocol!r} from splits {sorted({r.split for r in group})}")
+        one, splits = group[0], sorted({record.split for record in group})
+        raise ValueError(f"records must hold one value a seed, got {len(group)} of {one.metric!r} "
+                         f"in {one.protocol!r} from splits {splits}")
     if len(group) > 1:
         found, over = t_interval([record.value for record in group]), "runs"
     else:

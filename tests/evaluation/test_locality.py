@@ -117,6 +117,13 @@ def test_a_distance_that_hardly_a_pixel_has_gives_nothing(places):
     assert relative_error(errors, distance, variance, 1, 1) is not None
 
 
+def test_places_where_all_images_are_alike_have_no_relative_error(places):
+    errors, distance, _ = places
+    assert relative_error(errors, distance, np.zeros((16, 24)), 1, 1) is None
+    curve = locality._curve([errors], distance, np.zeros((16, 24)))
+    assert np.isnan(curve[0]).all() and (curve[1] > locality.FEWEST).all()
+
+
 def stand_in(predict) -> SimpleNamespace:
     """A model that predicts patches from whole images that show visible pixels only."""
     def of_visible(images, mask):
