@@ -101,3 +101,25 @@ def _beyond(part: pd.DataFrame, level: str) -> pd.DataFrame:
         if inside.nunique() > 2:
             beyond[chosen.index] = effective_robustness(inside, chosen.value)
     return part.assign(**{"log odds": logit(part.value), "beyond accuracy": beyond})
+
+
+def two_forms(by_newton: Sweep, by_lars: Sweep) -> pd.DataFrame:
+    """The linear probe fitted in two ways, one row a data set and ratio: accuracies (%) of the
+    class token and the mean token, and the difference in points.
+
+    Args:
+        by_newton: of ``LINEAR_PROBE``, fitted until it converges.
+        by_lars: of ``LARS_PROBE``, the optimiser of He et al., on some of the same networks.
+    """
+    usual, other = ({(r.dataset, r.setting["ratio"], r.setting["unit"], r.seed,
+                      r.protocol.split(", ")[-1]): 100 * r.value for r in sweep.records
+                     if "probe" in r.protocol and r.status == "ok"}
+                    for sweep in (by_newton, by_lars))
+    rows: dict = {}
+    for key, value in other.items():
+        name, ratio, *_, pool = key
+        token, less = {"cls": "class token", "mean": "mean token"}[pool], value - usual[key]
+        rows.setdefault((present.NAMES["dataset"].get(name, name), ratio), {}).update({
+            token: f"{usual[key]:.1f}", f"{token}, LARS": f"{value:.1f} ({less:+.1f})"})
+    return pd.DataFrame([{"data set": name, "ratio": ratio, **row}
+                         for (name, ratio), row in rows.items()])

@@ -118,3 +118,13 @@ def test_intervals_run_over_training_runs_where_there_are_several():
     table = pages.of(both)
     assert set(table.seeds) == {2} and set(table.over) == {"runs"}
     assert table.value.iloc[0] == pytest.approx(0.23)
+
+
+def test_both_forms_of_the_probe_stand_beside_each_other():
+    usual = sweep("linear probe", ["test"])
+    other = sweep("LARS probe", ["fresh draw"])  # ten more of the hundred are right there
+    table = pages.two_forms(usual, Sweep(other.settings[1:], other.results[1:]))
+    assert list(table.columns) == ["data set", "ratio", "class token", "class token, LARS",
+                                   "mean token", "mean token, LARS"]
+    assert table.ratio.tolist() == [0.5, 0.75]
+    assert table.iloc[0].tolist()[2:] == ["30.0", "40.0 (+10.0)", "29.0", "39.0 (+10.0)"]
