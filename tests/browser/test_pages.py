@@ -15,6 +15,9 @@ FORMULAS = """() => {
   const typeset = document.querySelectorAll(".math > mjx-container, .math mjx-container").length;
   return [written, typeset, document.querySelectorAll("mjx-merror").length];
 }"""
+NARROW = """() => [...document.querySelectorAll(".cell_output figure.align-default > img")]
+  .filter((img) => img.clientWidth < 500 || img.parentElement.tabIndex !== 0)
+  .map((img) => img.parentElement.id)"""
 WIDER = "() => document.documentElement.scrollWidth - window.innerWidth"
 OPEN_ALL = """async () => {
   document.querySelectorAll("details").forEach((box) => { box.open = true; });
@@ -71,3 +74,8 @@ def test_a_page_fits_and_axe_finds_nothing(browser, server, name, width, theme):
         assert page.evaluate(WIDER) <= 0
         found = Axe().run(page, options={"runOnly": TAGS, "preload": False}).response["violations"]
         assert [(v["id"], [n["target"] for n in v["nodes"]]) for v in found] == []
+
+
+def test_on_a_telephone_figures_scroll_so_that_labels_can_be_read(browser, server, name):
+    with opened(browser, f"{server}/{name}", 390) as (page, _):
+        assert page.evaluate(NARROW) == []
