@@ -1,4 +1,4 @@
-"""What chapters share in showing results: names for readers, pictures, panels, provenance."""
+"""What chapters share in showing results: names for readers, panels, provenance."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import importlib.metadata
 import json
 from collections.abc import Iterable, Sequence
 
-import numpy as np
 import pandas as pd
 
 from mae_lib import runs
 from mae_lib.ledger.summary import only
 from mae_lib.models.methods import PRESETS
 from mae_lib.studies import Sweep
-from mae_lib.studies.attention import overlays
 
 DATASETS = {"menagerie": "Menagerie", "fashion_mnist": "Fashion-MNIST"}
 NAMES = {
@@ -44,52 +42,6 @@ def panels(table: pd.DataFrame, metrics: Sequence[str] = ("SSIM", "FSIM", "PSNR 
     return table.sort_values("place", kind="stable").drop(columns="place")
 
 
-def read_outs(measured: Sweep, dataset: str, *, unit: int | None) -> dict[str, np.ndarray]:
-    """Originals and unmasked read-outs, ``{label: [n,3,H,W] in [0, 1]}``.
-
-    Args:
-        unit: of the ratio series; None for one row a size, of masking units or patches.
-    """
-    chosen = _levels(measured, dataset, unit)
-    first = next(iter(chosen.values()))
-    rows = {"original": first.value["originals"]}
-    rows |= {_label(level, unit): found.value["read_outs"] for level, found in chosen.items()}
-    return {label: images / 255 for label, images in rows.items()}
-
-
-def redrawn(measured: Sweep, *, unit: int, count: int) -> dict[str, dict[str, np.ndarray]]:
-    """For each ratio ``count`` originals of every data set, what its model redraws, and by how much
-    that is off: ``{ratio: {label: [n,3,H,W] in [0, 1]}}``."""
-    names = dict.fromkeys(s.dataset for s in measured.settings)
-    rows = [read_outs(measured, name, unit=unit) for name in names]
-    labels = [label for label in rows[0] if label != "original"]
-    before, *after = (np.concatenate([row[label][:count] for row in rows])
-                      for label in ("original", *labels))
-    return {label.removeprefix("ratio "): {"original": before, "redrawn": images,
-                                           "difference": np.abs(images - before)}
-            for label, images in zip(labels, after, strict=True)}
-
-
-def attention(measured: Sweep, dataset: str, which: str, *, unit: int, count: int) -> tuple:
-    """What :func:`mae_lib.figures.attention_grid` draws: ``count`` images, the strongest 60 % of
-    attention for each ratio ``{label: [count,h,w]}``, and the objects' masks.
-
-    Args:
-        which: ``"cls"``, ``"token"`` (first head) or ``"token mean"``.
-    """
-    chosen = _levels(measured, dataset, unit)
-    value = next(iter(chosen.values())).value
-    maps = {f"{ratio:g}": overlays(found.value, which)[:count] for ratio, found in chosen.items()}
-    return value["images"][:count] / 255, maps, value["masks"][:count]
-
-
-def tokens(measured: Sweep, dataset: str, *, count: int) -> np.ndarray:
-    """The cells that look in maps of ``"token"``, ``[count]``."""
-    result = next(r for s, r in zip(measured.settings, measured.results, strict=True)
-                  if s.dataset == dataset)
-    return result.value["tokens"][:count]
-
-
 def attention_panels(found: pd.DataFrame) -> pd.DataFrame:
     """Rows of a summary for curves: lift with its control, recall and distance, one panel each."""
     looked_at = {("class token", "lift"): ("lift of the class token", "this picture"),
@@ -101,12 +53,6 @@ def attention_panels(found: pd.DataFrame) -> pd.DataFrame:
             for (protocol, metric), (score, line) in looked_at.items()]
     table = pd.concat(rows)
     return table.assign(panel=table.dataset + ": " + table.score)
-
-
-def maps(measured: Sweep, dataset: str, *, unit: int | None) -> dict[str, tuple]:
-    """t-SNE maps ``{label: (points [n,2], labels [n])}``; ``unit`` as in :func:`read_outs`."""
-    return {_label(level, unit): (found.value["xy"].astype(float), found.value["labels"])
-            for level, found in _levels(measured, dataset, unit).items()}
 
 
 def separation(found: pd.DataFrame) -> pd.DataFrame:
@@ -149,19 +95,6 @@ def above_floor(found: pd.DataFrame, floor: pd.DataFrame) -> pd.DataFrame:
     known = floor.set_index(["dataset", "protocol", "metric"]).value
     less = known[list(zip(found.dataset, protocol, found.metric, strict=True))].to_numpy()
     return found.assign(**{name: found[name] - less for name in ("value", "low", "high")})
-
-
-def _levels(measured: Sweep, dataset: str, unit: int | None) -> dict:
-    """Results of the first seed: by ratio at one masking unit or, if None, by unit in pixels."""
-    seed = measured.settings[0].seed
-    found = {s.unit if unit is None else s.ratio: r
-             for s, r in zip(measured.settings, measured.results, strict=True)
-             if s.dataset == dataset and s.seed == seed and unit in (None, s.unit)}
-    return {level: found[level] for level in sorted(found)}
-
-
-def _label(level: float, unit: int | None) -> str:
-    return f"{level:g} pixels" if unit is None else f"ratio {level:g}"
 
 
 def state(*sweeps: Sweep) -> str:

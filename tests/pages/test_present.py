@@ -38,38 +38,6 @@ def both_series():
     return [replace(s, seed=seed) for s in plain for seed in (0, 1)]
 
 
-def test_read_outs_of_a_ratio_series_are_those_of_one_unit_and_the_first_seed(both_series):
-    rows = present.read_outs(sweep(both_series, painted), "menagerie", unit=4)
-    assert {label: set(np.unique(images * 255)) for label, images in rows.items()} == {
-        "original": {51.0}, "ratio 0.1": {51.0 + 10 + 20}, "ratio 0.9": {51.0 + 90 + 20}}
-    assert list(rows) == ["original", "ratio 0.1", "ratio 0.9"]
-
-
-def test_without_a_unit_there_is_a_row_a_size():
-    coupled = [setting(unit=u, patch=u) for u in SIZES]
-    rows = present.read_outs(sweep(coupled, painted), "menagerie", unit=None)
-    assert {label: np.unique(images * 255).item() for label, images in rows.items()} == {
-        "original": 51, "4 pixels": 51 + 75 + 20, "8 pixels": 51 + 75 + 40}
-
-
-def test_what_is_redrawn_stands_below_its_original_with_its_error(both_series):
-    frames = present.redrawn(sweep(both_series, painted), unit=4, count=2)
-    assert list(frames) == ["0.1", "0.9"]
-    rows = frames["0.9"]
-    assert {images.shape for images in rows.values()} == {(4, 3, 4, 4)}
-    assert (rows["original"][:, 0, 0, 0] * 255).tolist() == [51, 51, 102, 102]
-    assert rows["redrawn"] == pytest.approx(rows["original"] + 110 / 255)
-    assert rows["difference"] == pytest.approx(np.full((4, 3, 4, 4), 110 / 255))
-
-
-def test_maps_of_a_coupled_series_are_named_by_their_size():
-    coupled = [setting(unit=u, patch=u) for u in SIZES]
-    found = present.maps(sweep(coupled, lambda s: {
-        "xy": np.full((5, 2), s.unit, np.float16), "labels": np.arange(5)}), "menagerie", unit=None)
-    assert [(name, xy[0, 0]) for name, (xy, _) in found.items()] == [("4 pixels", 4),
-                                                                    ("8 pixels", 8)]
-
-
 def test_what_is_out_of_date_is_said_with_its_reason(both_series):
     fresh = sweep(both_series[:2], painted)
     assert present.state(fresh) == "2 results (2 cache), 1.00 hours of computing"
