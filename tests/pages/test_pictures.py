@@ -1,46 +1,17 @@
 """Pictures of a network stand under the right ratio or size, beside their originals."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
+from painted import SIZES, both_series, painted, setting, sweep
 
-from mae_lib import runs, studies
+from mae_lib import studies
 from mae_lib.evaluation.reconstruction import reconstruct_masked
 from mae_lib.pages import pictures
-from mae_lib.studies import Setting, Sweep
-
-RATIOS, SIZES, COUNT = (0.9, 0.1), (8, 4), 3
 
 
-def setting(dataset="menagerie", **fields) -> Setting:
-    return Setting(dataset=dataset, preset="toy", **fields)
-
-
-def sweep(settings, value, stale=()) -> Sweep:
-    return Sweep(settings, [runs.Result(value(s), {"seconds": 1800}, "cache", list(stale))
-                            for s in settings])
-
-
-def painted(s: Setting) -> dict:
-    """Originals of one grey a data set, read-outs of one grey a model."""
-    grey = {"menagerie": 51, "fashion_mnist": 102}[s.dataset]
-    own = grey + int(100 * s.ratio) + 5 * s.unit + 10 * s.seed
-    originals = np.full((COUNT, 3, 4, 4), grey, np.uint8)
-    return {"originals": originals, "read_outs": np.full_like(originals, own)}
-
-
-@pytest.fixture
-def both_series():
-    """Two data sets, ratios at one unit, then units at one ratio, two seeds."""
-    plain = [setting(d, ratio=r, unit=u) for d in ("menagerie", "fashion_mnist")
-             for r, u in [(r, 4) for r in RATIOS] + [(0.9, 8)]]
-    return [replace(s, seed=seed) for s in plain for seed in (0, 1)]
-
-
-def test_read_outs_of_a_ratio_series_are_those_of_one_unit_and_the_first_seed(both_series):
-    rows = pictures.read_outs(sweep(both_series, painted), "menagerie", unit=4)
+def test_read_outs_of_a_ratio_series_are_those_of_one_unit_and_the_first_seed():
+    rows = pictures.read_outs(sweep(both_series(), painted), "menagerie", unit=4)
     assert {label: set(np.unique(images * 255)) for label, images in rows.items()} == {
         "original": {51.0}, "ratio 0.1": {51.0 + 10 + 20}, "ratio 0.9": {51.0 + 90 + 20}}
     assert list(rows) == ["original", "ratio 0.1", "ratio 0.9"]
@@ -53,8 +24,8 @@ def test_without_a_unit_there_is_a_row_a_size():
         "original": 51, "4 pixels": 51 + 75 + 20, "8 pixels": 51 + 75 + 40}
 
 
-def test_what_is_redrawn_stands_below_its_original_with_its_error(both_series):
-    frames = pictures.redrawn(sweep(both_series, painted), unit=4, count=2)
+def test_what_is_redrawn_stands_below_its_original_with_its_error():
+    frames = pictures.redrawn(sweep(both_series(), painted), unit=4, count=2)
     assert list(frames) == ["0.1", "0.9"]
     rows = frames["0.9"]
     assert {images.shape for images in rows.values()} == {(4, 3, 4, 4)}

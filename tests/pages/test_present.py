@@ -1,47 +1,16 @@
 """What chapters share in showing: nothing is mixed up on the way from results to a page."""
 
-from dataclasses import replace
-
-import numpy as np
 import pandas as pd
 import pytest
+from painted import both_series, painted, sweep
 
-from mae_lib import runs
 from mae_lib.pages import present
-from mae_lib.studies import Setting, Sweep
-
-RATIOS, SIZES, COUNT = (0.9, 0.1), (8, 4), 3
 
 
-def setting(dataset="menagerie", **fields) -> Setting:
-    return Setting(dataset=dataset, preset="toy", **fields)
-
-
-def sweep(settings, value, stale=()) -> Sweep:
-    return Sweep(settings, [runs.Result(value(s), {"seconds": 1800}, "cache", list(stale))
-                            for s in settings])
-
-
-def painted(s: Setting) -> dict:
-    """Originals of one grey a data set, read-outs of one grey a model."""
-    grey = {"menagerie": 51, "fashion_mnist": 102}[s.dataset]
-    own = grey + int(100 * s.ratio) + 5 * s.unit + 10 * s.seed
-    originals = np.full((COUNT, 3, 4, 4), grey, np.uint8)
-    return {"originals": originals, "read_outs": np.full_like(originals, own)}
-
-
-@pytest.fixture
-def both_series():
-    """Two data sets, ratios at one unit, then units at one ratio, two seeds."""
-    plain = [setting(d, ratio=r, unit=u) for d in ("menagerie", "fashion_mnist")
-             for r, u in [(r, 4) for r in RATIOS] + [(0.9, 8)]]
-    return [replace(s, seed=seed) for s in plain for seed in (0, 1)]
-
-
-def test_what_is_out_of_date_is_said_with_its_reason(both_series):
-    fresh = sweep(both_series[:2], painted)
+def test_what_is_out_of_date_is_said_with_its_reason():
+    fresh = sweep(both_series()[:2], painted)
     assert present.state(fresh) == "2 results (2 cache), 1.00 hours of computing"
-    old = sweep(both_series[:1], painted, ["source of scores changed"])
+    old = sweep(both_series()[:1], painted, ["source of scores changed"])
     assert present.state(fresh, old) == ("3 results (3 cache), 1.50 hours of computing; "
                                          "1 out of date: source of scores changed")
 
