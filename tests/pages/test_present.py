@@ -1,5 +1,6 @@
 """What chapters share in showing: nothing is mixed up on the way from results to a page."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from painted import both_series, painted, sweep
