@@ -6,6 +6,7 @@ import signal
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 
 from mae_lib import runs, store, studies
 from mae_lib.studies import study
@@ -140,7 +141,23 @@ def test_workers_use_one_thread_in_every_library(monkeypatch):
             return super().submit(*arguments)
 
     monkeypatch.setattr(study, "ProcessPoolExecutor", Pool)
-    studies.sweep(studies.FLOORS, [PLAIN], test_images=17)
+    studies.sweep(studies.FLOORS, [PLAIN], workers=2, test_images=17)
     assert seen == [["1", "1", "1"]]
     assert os.environ["OMP_NUM_THREADS"] == "3"
     assert "MKL_NUM_THREADS" not in os.environ
+
+
+def test_a_single_worker_is_this_process_on_one_thread():
+    def compute(setting, if_stale):
+        pools = {pool["num_threads"] for pool in threadpool_info()}
+        return {"process": os.getpid(), "threads": [torch.get_num_threads(), *sorted(pools)]}
+
+    about = study.Study("threads", compute, ("mae_lib.store",), data=lambda *_: {})
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        found, = studies.sweep(about, [PLAIN]).results
+        assert found.value == {"process": os.getpid(), "threads": [1, 1]}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

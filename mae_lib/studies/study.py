@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import pandas as pd
 import torch
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from mae_lib import runs
@@ -128,18 +129,34 @@ def sweep(study: Study, settings: Iterable[Setting], *, workers: int = 1, if_sta
     """Run ``study`` for every setting; what is missing is computed by ``workers`` processes.
 
     Each process computes on one thread: on a CPU two such processes get more done than one with
-    two threads, and the numbers do not depend on how many there are.
+    two threads, and the numbers do not depend on how many there are. A single worker is this
+    process itself, which saves the start of another.
     """
     settings = list(settings)
     missing = [s for s in settings if not runs.find(study.key(s, **arguments), if_stale=if_stale)]
     job = partial(study, if_stale=if_stale, **arguments)
-    context = multiprocessing.get_context("spawn")
     if missing:
-        with _one_thread_each(), ProcessPoolExecutor(workers, context, _start_worker) as pool:
-            jobs = [pool.submit(job, setting) for setting in missing]
-            for done in tqdm(as_completed(jobs), total=len(jobs), desc=study.kind, unit="run"):
-                done.result()
+        done = _in_turn(job, missing) if workers == 1 else _by_processes(job, missing, workers)
+        for _ in tqdm(done, total=len(missing), desc=study.kind, unit="run"):
+            pass
     return Sweep(settings, [job(setting) for setting in settings])
+
+
+def _in_turn(job: Callable, settings: list[Setting]) -> Iterator[runs.Result]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):  # of BLAS and OpenMP
+            yield from map(job, settings)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _by_processes(job: Callable, settings: list[Setting], workers: int) -> Iterator[runs.Result]:
+    context = multiprocessing.get_context("spawn")
+    with _one_thread_each(), ProcessPoolExecutor(workers, context, _start_worker) as pool:
+        for done in as_completed([pool.submit(job, setting) for setting in settings]):
+            yield done.result()
 
 
 @contextlib.contextmanager
