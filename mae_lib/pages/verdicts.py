@@ -10,7 +10,16 @@ import pandas as pd
 
 from mae_lib.ledger import paper
 from mae_lib.ledger.claims import Claim, all_claims, claims
-from mae_lib.ledger.tally import FAILS, HOLDS, OPEN, WORDS, Ledger, one_for_all, themes
+from mae_lib.ledger.tally import (
+    FAILS,
+    HOLDS,
+    OPEN,
+    WORDS,
+    Ledger,
+    one_for_all,
+    sentences,
+    themes,
+)
 from mae_lib.ledger.verdicts import Effect, Verdict
 
 AUDITS = {"consistent": "bear it out", "partly": "bear it out in part",
@@ -91,6 +100,13 @@ def summary_table(ledger: Ledger, caption: str) -> str:
     return (f'<table class="ledger-summary"><caption>{escape(caption)}</caption><thead><tr>'
             f'<th scope="col" rowspan="2">claims about</th>{top}</tr><tr>{below}</tr></thead>'
             f"<tbody>{body}</tbody></table>")
+
+
+def summary(ledger: Ledger, caption: str) -> str:
+    """The table of themes and the sentences below it, in the look of a cell's output wherever they
+    are shown: the landing page glues them in."""
+    shown = summary_table(ledger, caption) + paragraphs(sentences(ledger))
+    return f'<div class="cell_output"><div class="output text_html">{shown}</div></div>'
 
 
 def paragraphs(texts: Iterable[str]) -> str:

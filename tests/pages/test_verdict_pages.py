@@ -217,3 +217,8 @@ def test_sentences_become_a_list():
     assert pages.paragraphs(["a < b."]) == "<ul><li>a &lt; b.</li></ul>"
 
 
+def test_the_summary_brings_its_look_along(ledger):
+    html = pages.summary(ledger, "By theme.")
+    assert html.startswith('<div class="cell_output"><div class="output text_html"><table')
+    assert pages.summary_table(ledger, "By theme.") in html
+    assert pages.paragraphs(tally.sentences(ledger)) in html
