@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from mae_lib.figures.look import WIDTH, channels_last, picture, style
+from mae_lib.figures.look import channels_last, enlarged, picture, style, titled_grid
 
 HEAT = "viridis"  # its steps are even for every eye, and in grey
 GREY = np.array([0.299, 0.587, 0.114])
@@ -33,10 +33,8 @@ def attention_grid(images: np.ndarray, maps: Mapping[str, np.ndarray],
         ValueError: no images or maps; maps, masks or tokens of another number.
     """
     _check(images, maps, masks, tokens)
-    titles, rows = ["image", *maps], len(images)
     with style():
-        size = WIDTH, WIDTH / len(titles) * rows + 0.35
-        fig, axes = plt.subplots(rows, len(titles), figsize=size, squeeze=False)
+        fig, axes = titled_grid(len(images), ["image", *maps], fontsize=14)
         for i, line in enumerate(axes):
             image = channels_last(images[i])
             picture(line[0], image)
@@ -47,8 +45,6 @@ def attention_grid(images: np.ndarray, maps: Mapping[str, np.ndarray],
             if masks is not None:
                 for ax in line:
                     _outline(ax, masks[i])
-        for ax, title in zip(axes[0], titles, strict=True):
-            ax.set_title(title, fontsize=14)
     plt.close(fig)
     return fig
 
@@ -57,8 +53,7 @@ def _overlay(image: np.ndarray, found: np.ndarray) -> np.ndarray:
     """The image in pale grey, cells that get attention in colour."""
     grey = np.repeat((image @ GREY)[..., None], 3, -1) * 0.75
     share = np.asarray(found, float) / (np.max(found) or 1)
-    share = share.repeat(len(image) // len(share), 0).repeat(
-        image.shape[1] // share.shape[1], 1)[..., None]
+    share = enlarged(share, image.shape)[..., None]
     colour = plt.get_cmap(HEAT)(0.25 + 0.75 * share[..., 0])[..., :3]
     amount = np.where(share > 0, LEAST + (MOST - LEAST) * share, 0)
     return grey + (colour - grey) * amount

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -37,3 +40,19 @@ def channels_last(image: np.ndarray) -> np.ndarray:
     """``[3,H,W]`` as ``[H,W,3]``; what has its channels last already stays as it is."""
     image = np.asarray(image)
     return np.moveaxis(image, 0, -1) if image.shape[0] == 3 else image
+
+
+def titled_grid(rows: int, titles: Iterable[str], fontsize: float = 13
+                ) -> tuple[Figure, np.ndarray]:
+    """A figure for square pictures, a title above each column; its axes ``[rows, columns]``."""
+    titles = list(titles)
+    fig, axes = plt.subplots(rows, len(titles), squeeze=False,
+                             figsize=(WIDTH, WIDTH / len(titles) * rows + 0.35))
+    for ax, title in zip(axes[0], titles, strict=True):
+        ax.set_title(title, fontsize=fontsize)
+    return fig, axes
+
+
+def enlarged(cells: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Cells ``[h,w]`` as pixels ``[H,W]``."""
+    return cells.repeat(size[0] // cells.shape[0], 0).repeat(size[1] // cells.shape[1], 1)

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from mae_lib.figures.look import WIDTH, channels_last, picture, style
+from mae_lib.figures.look import channels_last, enlarged, picture, style, titled_grid
 
 GREY = 0.55
 
@@ -28,10 +28,8 @@ def mask_grid(images: np.ndarray, hidden: Mapping[str, np.ndarray],
         ValueError: no images or masks; masks or groups of another number; cells that do not fit.
     """
     _check(images, hidden, groups)
-    titles, rows = ["image" if groups is None else "groups", *hidden], len(images)
     with style():
-        size = WIDTH, WIDTH / len(titles) * rows + 0.35
-        fig, axes = plt.subplots(rows, len(titles), figsize=size, squeeze=False)
+        fig, axes = titled_grid(len(images), ["image" if groups is None else "groups", *hidden])
         for i, line in enumerate(axes):
             image = channels_last(images[i])
             picture(line[0], image)
@@ -40,15 +38,8 @@ def mask_grid(images: np.ndarray, hidden: Mapping[str, np.ndarray],
             for ax, masks in zip(line[1:], hidden.values(), strict=True):
                 cells = enlarged(np.asarray(masks[i], bool), image.shape)
                 picture(ax, np.where(cells[..., None], GREY, image))
-        for ax, title in zip(axes[0], titles, strict=True):
-            ax.set_title(title, fontsize=13)
     plt.close(fig)
     return fig
-
-
-def enlarged(cells: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Cells ``[h,w]`` as pixels ``[H,W]``."""
-    return cells.repeat(size[0] // cells.shape[0], 0).repeat(size[1] // cells.shape[1], 1)
 
 
 def _borders(ax, groups: np.ndarray) -> None:

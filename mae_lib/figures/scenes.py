@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from mae_lib.figures.look import WIDTH, channels_last, picture, style
+from mae_lib.figures.look import WIDTH, channels_last, picture, style, titled_grid
 
 POINTS = 10
 SHADOW = [effects.withStroke(linewidth=2.4, foreground="black")]
@@ -36,17 +36,14 @@ def scene_grid(images: np.ndarray, found: Mapping[str, Sequence[Sequence[Thing]]
         ValueError: no images or columns; a column of another number.
     """
     _check(images, found)
-    rows, side = len(images), WIDTH / len(found)
+    side = WIDTH / len(found)
     with style():
-        fig, axes = plt.subplots(rows, len(found), figsize=(WIDTH, side * rows + 0.35),
-                                 squeeze=False)
+        fig, axes = titled_grid(len(images), found)
         for line, image, *things in zip(axes, images, *found.values(), strict=True):
             for ax, seen in zip(line, things, strict=True):
                 picture(ax, image)
                 for thing in seen:
                     _thing(ax, thing, channels_last(image).shape, 72 * side)
-        for ax, title in zip(axes[0], found, strict=True):
-            ax.set_title(title, fontsize=13)
     plt.close(fig)
     return fig
 

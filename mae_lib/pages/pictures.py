@@ -8,10 +8,9 @@ import numpy as np
 import torch
 
 from mae_lib.evaluation.reconstruction import reconstruct_masked
+from mae_lib.figures.masks import GREY
 from mae_lib.studies import Setting, Sweep, images, model
 from mae_lib.studies.attention import overlays
-
-GREY = 0.55  # of what is hidden
 
 
 def read_outs(measured: Sweep, dataset: str, *, unit: int | None) -> dict[str, np.ndarray]:

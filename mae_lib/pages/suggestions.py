@@ -12,6 +12,8 @@ from torch import Tensor
 
 from mae_lib.data.groups import menagerie_groups
 from mae_lib.evaluation.locality import FILL
+from mae_lib.ledger.guards import FACTORS
+from mae_lib.ledger.outcomes import SCATTERED
 from mae_lib.ledger.summary import only, summarise, with_interval
 from mae_lib.models.guided_masks import guided_mask
 from mae_lib.models.margins import far_pixels, scattering
@@ -22,8 +24,7 @@ from mae_lib.pages.present import DATASETS, named
 from mae_lib.studies import Sweep, images
 from mae_lib.studies.sets import PRESET, SIZE
 
-USUAL, SCATTERED = "usual", "scattered"
-FACTORS = ("position", "scale", "colour")
+USUAL = "usual"
 LOW_LEVEL = "image factors, class token", "latents, class token"
 SHARES = {"gradient share, near": "gradient, near", "area share, near": "area, near",
           "gradient share, far": "gradient, far", "area share, far": "area, far"}
