@@ -19,7 +19,7 @@ book: $(PACKAGE)
 	$(BIN)/mae-book build --tier laptop
 
 test: book
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 smoke: $(PACKAGE)
 	MAE_LIB_FRESH_SINCE=$$(date +%s) $(BIN)/mae-book build --tier smoke --force

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+import torch
+from torchvision.ops import nms
 
 from mae_lib.data.menagerie import CLASSES
 from mae_lib.figures import Thing
@@ -44,20 +46,14 @@ def found_things(value: dict, count: int) -> list[list[Thing]]:
 
     Detectors give one place several names; only the surest is returned.
     """
-    things: list[list[Thing]] = [[] for _ in range(count)]
-    for row, (scene, label, _, *box) in enumerate(value["shown"].tolist(), start=1):  # best first
-        if scene < count and all(overlap(box, other.box) <= SAME for other in things[scene]):
-            mask = value["shown masks"][scene] == row
-            things[scene].append(Thing(CLASSES[label - 1], np.array(box), mask))
+    rows, things = value["shown"].astype(np.float32), []
+    for scene in range(count):
+        here = np.flatnonzero(rows[:, 0] == scene)
+        boxes = torch.from_numpy(rows[here, 3:])
+        surest = here[nms(boxes, torch.from_numpy(rows[here, 2]), SAME).numpy()]
+        things.append([Thing(CLASSES[int(rows[k, 1]) - 1], rows[k, 3:],
+                             value["shown masks"][scene] == 1 + k) for k in surest])
     return things
-
-
-def overlap(one: Sequence[float], other: Sequence[float]) -> float:
-    """Intersection over union of two boxes (left, top, right, bottom)."""
-    width, height = (min(one[k + 2], other[k + 2]) - max(one[k], other[k]) for k in (0, 1))
-    both = max(width, 0) * max(height, 0)
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
-    return both / (sum(areas) - both)
 
 
 def precisions(sweep: Sweep) -> pd.DataFrame:

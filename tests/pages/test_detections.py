@@ -61,16 +61,6 @@ def test_one_place_gets_the_surest_of_its_names():
     assert [t.name for t in things] == names
 
 
-@pytest.mark.parametrize("boxes", np.random.default_rng(0).integers(0, 20, (12, 2, 4)))
-def test_overlap_is_that_of_counted_pixels(boxes):
-    boxes = [[*b[:2], *(b[:2] + 1 + b[2:])] for b in boxes]
-    drawn = np.zeros((2, 50, 50), bool)
-    for one, (left, top, right, bottom) in zip(drawn, boxes, strict=True):
-        one[top:bottom, left:right] = True
-    expected = drawn.all(0).sum() / drawn.any(0).sum()
-    assert detections.overlap(*boxes) == pytest.approx(expected)
-
-
 def test_ours_stand_beside_the_printed_row_that_they_stand_for(sweeps):
     found, control = map(detections.precisions, sweeps)
     assert found.patch.tolist() == [4, 4, 4, 4, 8, 8]
