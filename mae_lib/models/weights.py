@@ -6,21 +6,18 @@ with ``decoder_`` in front (``decoder_blocks.0.norm1.weight``), and ``mask_token
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
-import pickle
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from mae_lib.models.methods import MaskedAutoencoder, mae
+from mae_lib.models.weight_files import check_names_and_shapes, read_weights
 
 POSITIONS = ("pos_embed", "decoder_pos_embed")
 TOLERANCE = 1e-5  # between a file's position table and ours, both float32
@@ -36,29 +33,12 @@ class LoadReport(NamedTuple):
 
 def published_names(method: MaskedAutoencoder) -> dict[str, Tensor]:
     """State dict of a method under the names of the MAE release."""
-    return {_published(name): tensor for name, tensor in method.state_dict().items()}
+    return {published_name(name): tensor for name, tensor in method.state_dict().items()}
 
 
 def own_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Inverse of :func:`published_names`: tensors under the names of our modules."""
     return {_own(name): tensor for name, tensor in weights.items()}
-
-
-def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """Tensors of a ``.safetensors`` file or of a PyTorch file, on the CPU; runs no code of it.
-
-    A PyTorch file holds the state dict itself or, as the MAE release, under the key ``model``.
-    Attention without a key bias (``q_bias``, ``v_bias``) gets the fused bias ``[q, 0, v]``.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: damaged; holds anything but tensors and settings.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"path must name a file of weights, got {path}, which is none")
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pytorch(path)
-    return _fuse_biases(_state_dict(content, path))
 
 
 def load_mae_weights(method: MaskedAutoencoder, path: str | Path,
@@ -82,7 +62,7 @@ def load_mae_weights(method: MaskedAutoencoder, path: str | Path,
         expected = {n: t for n, t in expected.items() if not _is_decoders(n)}
     elif not any(_is_decoders(n) for n in found) and not set(found) - set(expected):
         raise ValueError(f"weights in {path} lack the decoder; load them with part='encoder'")
-    _check_names_and_shapes(found, expected, path)
+    check_names_and_shapes(found, expected, path)
     _check_positions(found, expected, path)
     method.load_state_dict(own_names(found), strict=part == "all")
     return LoadReport(part, len(found), ignored)
@@ -95,11 +75,12 @@ def save_model(method: MaskedAutoencoder, path: str | Path) -> None:
     that a kill in between is noticed by :func:`load_model`.
 
     Raises:
-        ValueError: another suffix; a method without ``config``.
+        ValueError: another suffix; a method without the ``config`` of :func:`mae`.
     """
     path = _safetensors_path(path)
-    if not method.config:
-        raise ValueError("method must carry the config it was built from, got an empty one")
+    if "preset" not in method.config:
+        raise ValueError("method must carry the config that mae() built it from, got "
+                         f"{method.config or 'an empty one'}")
     tensors = {n: t.detach().cpu().contiguous() for n, t in published_names(method).items()}
     _replace(path, lambda part: save_file(tensors, part))
     record = json.dumps({"config": method.config, "sha256": _sha256(path)}, indent=1)
@@ -122,7 +103,8 @@ def load_model(path: str | Path) -> MaskedAutoencoder:
     return method
 
 
-def _published(name: str) -> str:
+def published_name(name: str) -> str:
+    """Name in the release of what has ``name`` in the state dict of a method."""
     if name == "decoder.mask_token":
         return "mask_token"
     return name.removeprefix("encoder.").replace("decoder.", "decoder_", 1)
@@ -139,73 +121,12 @@ def _is_decoders(name: str) -> bool:
     return name == "mask_token" or name.startswith("decoder_")
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a whole safetensors file ({error})") from error
-
-
-def _read_pytorch(path: Path) -> object:
-    """Content of a PyTorch file; besides tensors, it may hold the settings of argparse."""
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(f"{path} holds something else than tensors and settings, or is damaged; "
-                         "nothing in it was run") from error
-    except PermissionError:
-        raise
-    except Exception as error:  # a cut or altered pickle fails in any way it likes
-        reason = f"{type(error).__name__} {error}".strip()
-        raise ValueError(f"{path} is not a whole PyTorch file ({reason})") from error
-
-
-def _state_dict(content: object, path: Path) -> dict[str, Tensor]:
-    if isinstance(content, dict) and isinstance(content.get("model"), dict):
-        content = content["model"]
-    if not isinstance(content, dict) or not content:
-        raise ValueError(f"{path} must hold a state dict, at the top or under 'model', "
-                         f"got {type(content).__name__}")
-    others = [key for key, value in content.items() if not isinstance(value, Tensor)]
-    if others:
-        raise ValueError(f"{path} must hold tensors only, got others under {_some(others)}")
-    return content
-
-
-def _fuse_biases(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    fused = dict(weights)
-    for name in weights:
-        stem = name.removesuffix("q_bias")
-        if stem != name and f"{stem}v_bias" in weights and f"{stem}qkv.bias" not in weights:
-            query, value = fused.pop(name), fused.pop(f"{stem}v_bias")
-            fused[f"{stem}qkv.bias"] = torch.cat([query, torch.zeros_like(query), value])
-    return fused
-
-
-def _check_names_and_shapes(found: dict, expected: dict, path: str | Path) -> None:
-    other = [n for n in expected if n in found and found[n].shape != expected[n].shape]
-    shapes = [f"{n} {list(found[n].shape)} instead of {list(expected[n].shape)}" for n in other]
-    problems = {"missing": [n for n in expected if n not in found],
-                "unexpected": [n for n in found if n not in expected], "of another shape": shapes}
-    text = ", ".join(f"{len(p)} {kind} ({_some(p)})" for kind, p in problems.items() if p)
-    if other and set(other) <= set(POSITIONS):
-        text += "; the file is for another resolution"
-    if text:
-        raise ValueError(f"weights in {path} do not fit the model: {text}")
-
-
 def _check_positions(found: dict, expected: dict, path: str | Path) -> None:
     for name in set(POSITIONS) & set(expected):
         gap = (found[name].cpu() - expected[name].cpu()).abs().max().item()
         if not gap <= TOLERANCE:
             raise ValueError(f"weights in {path} are for another resolution: {name} differs from "
                              f"the model's fixed positions by up to {gap:.2g}")
-
-
-def _some(names: Iterable, most: int = 3) -> str:
-    names = [str(n) for n in names]
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def _safetensors_path(path: str | Path) -> Path:

@@ -268,7 +268,7 @@ def test_truncated_and_altered_files_give_a_value_error_or_tensors(tmp_path, pub
 
 
 @pytest.mark.parametrize("content, message", [
-    ([1, 2], "must hold a state dict, at the top or under 'model', got list"),
+    ([1, 2], "must hold a state dict, at the top or under 'model' or 'state_dict', got a list"),
     ({}, "must hold a state dict"), ({"model": {}}, "must hold a state dict"),
     ({"model": {"a": 1, "b": torch.zeros(1)}}, "must hold tensors only, got others under a")])
 def test_files_without_a_state_dict_are_refused(tmp_path, content, message):
