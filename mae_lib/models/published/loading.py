@@ -3,7 +3,8 @@
 For the files of He et al. (encoders, whole autoencoders, fine-tuned classifiers, linear probes),
 ViTs of timm and BEiT's kin, and SimMIM's ViTs. What is in a file is told by
 :mod:`mae_lib.models.published.recognition`, how its names differ by
-:mod:`mae_lib.models.published.conversion`. :func:`mae_lib.models.weights.save_model` wrote come back by its ``load_model``.
+:mod:`mae_lib.models.published.conversion`. Models that our own
+:func:`mae_lib.models.weights.save_model` wrote come back by its ``load_model``.
 """
 
 from __future__ import annotations
