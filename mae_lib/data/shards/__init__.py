@@ -1,0 +1,1 @@
+"""Training images in tar files that are read one after the other."""
