@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -37,6 +38,20 @@ def check_corrupt(images: FileSet, reasons: Iterable[str]) -> None:
         raise TooManyBadImages(
             f"{len(reasons)} of {len(images)} pictures of {images.name} cannot be read, more than "
             f"max_corrupt={images.max_corrupt} allows; the first: {'; '.join(reasons[:3])}")
+
+
+def note_corrupt(images, which: int | str, reason: str, stand_in: str, stacklevel: int) -> None:
+    """Remember in ``images.corrupt`` what training could not read, and warn, or raise
+    TooManyBadImages.
+
+    Args:
+        stand_in: what takes its place, the end of the warning's sentence.
+        stacklevel: of the warning, counted from the caller.
+    """
+    images.corrupt[which] = reason
+    check_corrupt(images, images.corrupt.values())
+    warnings.warn(f"{reason}; {stand_in} takes its place ({len(images.corrupt)} of at most "
+                  f"{allowed_corrupt(images)})", CorruptImage, stacklevel=stacklevel + 1)
 
 
 def readable(images: FileSet, *, workers: int = 0) -> tuple[FileSet, dict[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mae_lib.data.files.corrupt import CorruptImage, allowed_corrupt, check_corrupt
+from mae_lib.data.files.corrupt import note_corrupt
 from mae_lib.data.files.decoding import BadImage, decode
 from mae_lib.data.files.parallel import parallel
 from mae_lib.data.files.transforms import CentreView, RandomView, View
@@ -158,7 +157,7 @@ class FileSet:
                 try:
                     return self._pixels(j, self.view, seed)
                 except BadImage as error:
-                    self._note(j, str(error))
+                    note_corrupt(self, j, str(error), "another picture of its class", 4)
         raise BadImage(f"no picture of class {self.classes[self.labels[i]]!r} can be read; "
                        f"the first: {self.corrupt[i]}")
 
@@ -167,13 +166,6 @@ class FileSet:
         yield i
         same = np.flatnonzero(self.labels == self.labels[i])
         yield from np.roll(same, -np.searchsorted(same, i))[1:].tolist()
-
-    def _note(self, i: int, reason: str) -> None:
-        self.corrupt[i] = reason
-        check_corrupt(self, self.corrupt.values())
-        warnings.warn(f"{reason}; another picture of its class takes its place "
-                      f"({len(self.corrupt)} of at most {allowed_corrupt(self)})", CorruptImage,
-                      stacklevel=5)
 
 
 def batches(images: FileSet, batch: int = 64, *, workers: int = 0) -> Iterator[Tensor]:

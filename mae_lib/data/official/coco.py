@@ -25,6 +25,7 @@ from mae_lib.data.files.decoding import BadImage, decode
 from mae_lib.data.files.sets import as_floats
 from mae_lib.data.files.transforms import WholeView
 from mae_lib.data.images import fingerprint
+from mae_lib.data.objects import ObjectSet
 from mae_lib.data.official.coco_shapes import drawn, outline, xyxy
 from mae_lib.data.official.folders import WrongLayout, existing, found_in
 
@@ -77,12 +78,7 @@ class CocoSet:
         pixels = [self._pixels(i) for i in np.arange(len(self))[index]]
         return as_floats(torch.from_numpy(np.stack(pixels)))
 
-    def target(self, i: int) -> dict[str, Tensor]:
-        """Objects of picture ``i`` as torchvision's detectors want them in training: ``boxes``
-        float32 ``[K,4]``, ``labels`` int64 ``[K]``, ``masks`` uint8 ``[K,S,S]``; no crowds."""
-        return {"boxes": torch.as_tensor(self.boxes[i], dtype=torch.float32),
-                "labels": torch.as_tensor(self.labels[i], dtype=torch.int64),
-                "masks": torch.as_tensor(self.masks[i], dtype=torch.uint8)}
+    target = ObjectSet.target  # of boxes, labels and masks, which leave crowds out
 
     @property
     def boxes(self) -> Sequence[np.ndarray]:

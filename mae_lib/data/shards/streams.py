@@ -11,7 +11,6 @@ and decodes nothing that was seen.
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,12 +23,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from mae_lib.data.files.corrupt import (
-    CorruptImage,
-    TooManyBadImages,
-    allowed_corrupt,
-    check_corrupt,
-)
+from mae_lib.data.files.corrupt import TooManyBadImages, note_corrupt
 from mae_lib.data.files.decoding import BadImage, decode
 from mae_lib.data.files.sets import as_floats
 from mae_lib.data.files.transforms import RandomView, view_seeds
@@ -153,14 +147,8 @@ class ShardSet:
             return decode(sample.data, sample.name), sample.label
         except BadImage as error:
             if sample.name not in self.corrupt:
-                self._note(sample.name, str(error))
+                note_corrupt(self, sample.name, str(error), "the next sample", 3)
             return None
-
-    def _note(self, name: str, reason: str) -> None:
-        self.corrupt[name] = reason
-        check_corrupt(self, self.corrupt.values())
-        warnings.warn(f"{reason}; the next sample takes its place ({len(self.corrupt)} of at most "
-                      f"{allowed_corrupt(self)})", CorruptImage, stacklevel=4)
 
 
 def shard_set(folder: str | Path, view: RandomView, *, lanes: int = 8, buffer: int = 1024,

@@ -25,10 +25,12 @@ from mae_lib.models.published.assembly import Plan, encoder_of, network
 from mae_lib.models.published.conversion import SHARED, converted
 from mae_lib.models.published.recognition import Description, recognised
 from mae_lib.models.relative import share_table
+from mae_lib.models.simmim import RATIO as SIMMIM_RATIO
 from mae_lib.models.targets import TARGETS
 from mae_lib.models.weight_files import check_names_and_shapes, read_file, some
+from mae_lib.models.weights import POSITIONS
 
-RATIOS = {"mae": 0.75, "simmim": 0.6}  # of the papers
+RATIOS = {"mae": 0.75, "simmim": SIMMIM_RATIO}  # of the papers
 # Beginnings of names in our modules, and in files.
 NAMES = {"encoder": {}, "classifier": {"encoder.": ""}, "linear probe": {"encoder.": ""},
          "mae": {"encoder.": "", "decoder.mask_token": "mask_token", "decoder.": "decoder_"},
@@ -155,7 +157,7 @@ def _resized(weights: dict[str, Tensor], known: Description, plan: Plan,
         notes.append(f"{name} resampled from {known.patch} to {plan.patch} pixels")
     if known.positions == "relative":
         return resized | _no_positions(known, grid), notes
-    for name in ("pos_embed", "decoder_pos_embed"):
+    for name in POSITIONS:
         if name in weights and grid != known.grid:
             resized[name], way = moved_positions(weights[name], known.grid, grid,
                                                  antialias=antialias)
