@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     import torch
 
 
@@ -39,3 +40,8 @@ class Images(Protocol):
     def batch(self, index) -> torch.Tensor:
         """Images at ``index`` (integers, a slice or a mask): float32 ``[B,3,H,W]`` in [0, 1]."""
         ...
+
+
+def view_seeds(seed: int, step: int, batch: int) -> np.ndarray:
+    """Seeds of the random views of one training step, int64 ``[batch]``, by place in the batch."""
+    return np.random.default_rng([seed, step, 0x71E3]).integers(2**63, size=batch)

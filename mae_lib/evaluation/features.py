@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mae_lib.data.files.crops import loop_free_box
 from mae_lib.data.images import ImageSet
 from mae_lib.models.patches import patchify
+from mae_lib.training.distributed import shared
 
 POOLS = ("cls", "mean", "cls+mean")
 
@@ -64,6 +66,8 @@ def extract_features(encoder, images: ImageSet, pool: str = "cls", *, views: int
                      ids: Sequence | None = None) -> FeatureBank:
     """Features after the encoder's final norm, all patches visible.
 
+    The processes of a job share the work by batches; each gets the whole bank.
+
     Args:
         pool: ``"cls"``, ``"mean"`` of the patch tokens, or ``"cls+mean"`` side by side.
         views: the image itself and ``views - 1`` random crops of it.
@@ -77,10 +81,12 @@ def extract_features(encoder, images: ImageSet, pool: str = "cls", *, views: int
         raise ValueError(f"pool must be one of {', '.join(POOLS)}, got {pool!r}")
     if views < 1:
         raise ValueError(f"views must be at least 1, got {views}")
+
+    def part(start: int, view: int) -> np.ndarray:
+        return _features(encoder, _view(images, slice(start, start + batch), view, seed), pool)
+
     starts = range(0, len(images), batch)
-    X = [np.concatenate([_features(encoder, x, pool) for x in
-                         (_view(images, slice(i, i + batch), view, seed) for i in starts)])
-         for view in range(views)]
+    X = [np.concatenate(shared(partial(part, view=v), starts)) for v in range(views)]
     return _bank(np.stack(X, axis=1), images, ids)
 
 
@@ -127,20 +133,14 @@ def _view(images: ImageSet, rows: slice, view: int, seed: int) -> Tensor:
 
 
 def random_crop(image: Tensor, draw: Sequence[float]) -> Tensor:
-    """Random resized crop and flip of He et al.'s linear probe: one draw, cut to the image.
-
-    Area uniform in [.08, 1], aspect log-uniform in [3/4, 4/3], bicubic, flipped every other time.
+    """Random resized crop and flip of He et al.'s linear probe: bicubic, flipped every other time.
 
     Args:
         image: ``[3,H,W]`` in [0, 1].
         draw: five uniform numbers in [0, 1).
     """
     height, width = image.shape[1:]
-    area = (0.08 + 0.92 * draw[0]) * height * width
-    aspect = math.exp((2 * draw[1] - 1) * math.log(4 / 3))
-    w = min(max(round(math.sqrt(area * aspect)), 1), width)
-    h = min(max(round(math.sqrt(area / aspect)), 1), height)
-    top, left = int(draw[2] * (height - h + 1)), int(draw[3] * (width - w + 1))
+    top, left, h, w = loop_free_box(height, width, draw[:4])
     crop = image[None, :, top:top + h, left:left + w]
     view = F.interpolate(crop, (height, width), mode="bicubic", antialias=True).clamp(0, 1)[0]
     return view.flip(-1) if draw[4] < 0.5 else view

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-import re
 from importlib.resources import files
-from pathlib import PurePath
 from typing import NamedTuple
 
 import numpy as np
 import yaml
 from scipy.stats import binomtest
+
+from mae_lib.data.official.human_categories import CATEGORIES
 
 MIN_DECISIVE = 300  # fewer decisions for either cue make a bias noise
 AGGREGATIONS = ("mean", "sum", "max", "restricted")
@@ -20,10 +20,6 @@ AGGREGATIONS = ("mean", "sum", "max", "restricted")
 def _indices() -> dict[str, list[int]]:
     file = files(__package__).joinpath("human_categories.yaml")
     return yaml.safe_load(file.read_text(encoding="utf-8"))
-
-
-CATEGORIES = ("airplane", "bear", "bicycle", "bird", "boat", "bottle", "car", "cat", "chair",
-              "clock", "dog", "elephant", "keyboard", "knife", "oven", "truck")
 
 
 class ShapeBias(NamedTuple):
@@ -133,19 +129,3 @@ def _checked(probabilities: np.ndarray) -> np.ndarray:
                          f"from {probabilities.min():g} and sums from {sums.min():g} to "
                          f"{sums.max():g}")
     return probabilities
-
-
-def parse_cue_conflict(path: str | PurePath) -> tuple[str, str]:
-    """Categories of shape and texture from a file of the cue-conflict set.
-
-    ``.../cat/cat7-elephant2.png`` is ``("cat", "elephant")``.
-
-    Raises:
-        ValueError: a name of another form, or an unknown category.
-    """
-    name = PurePath(path).name
-    match = re.fullmatch(r"([a-z]+)\d*-([a-z]+)\d*\.\w+", name)
-    if not match or not set(match.groups()) <= set(CATEGORIES):
-        raise ValueError(f"path must end like 'cat7-elephant2.png' with two of the 16 categories, "
-                         f"got {name!r}")
-    return match.groups()

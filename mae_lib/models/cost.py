@@ -1,4 +1,4 @@
-"""Multiplications that a masked autoencoder takes, counted from its sizes.
+"""What a masked autoencoder takes, counted from its sizes: multiplications, parameters, memory.
 
 As in the papers only matrix products count, and one multiplication with its addition is one MAC
 (often called a FLOP there). A training step takes about three times the forward pass.
@@ -11,6 +11,11 @@ from typing import NamedTuple
 
 from mae_lib.models.masks import visible_count
 from mae_lib.models.patches import patch_grid
+
+# Bytes that one block keeps for its backward pass, for each token and unit of width: 16 numbers in
+# single precision; in mixed precision the residual stream stays single.
+KEPT = {"float32": 64, "bfloat16": 36, "float16": 36}
+STATE = 16  # bytes a parameter: weight, gradient and AdamW's two moments in single precision
 
 
 class Macs(NamedTuple):
@@ -61,3 +66,45 @@ def autoencoder_macs(shape: Mapping, ratio: float, *, lazy: bool = True) -> Macs
                 decoder=((depth - 1) * block_macs(patches + 1, narrow)
                          + block_macs(patches + 1, narrow, read)),
                 head=read * narrow * values)
+
+
+def encoder_macs(shape: Mapping) -> int:
+    """Forward pass of the encoder over one whole image, class token included."""
+    tokens = 1 + _patches(shape)
+    embedding = (tokens - 1) * 3 * shape["patch"] ** 2 * shape["width"]
+    return embedding + shape["depth"] * block_macs(tokens, shape["width"])
+
+
+def parameters(shape: Mapping) -> int:
+    """Trained numbers of a masked autoencoder, encoder and decoder; fixed positions do not count.
+    """
+    width, narrow, values = shape["width"], shape["decoder_width"], 3 * shape["patch"] ** 2
+    encoder = (values + 1) * width + width + shape["depth"] * _block(width) + 2 * width
+    decoder = (width + 1) * narrow + narrow + shape["decoder_depth"] * _block(narrow)
+    return encoder + decoder + 2 * narrow + (narrow + 1) * values
+
+
+def activation_bytes(shape: Mapping, ratio: float, precision: str = "float32") -> int:
+    """What a training step keeps of one image for the backward pass, in the blocks; attention is
+    computed in tiles, so that its matrices are not kept.
+
+    Raises:
+        ValueError: unknown precision; a ratio that cannot be met.
+    """
+    if precision not in KEPT:
+        raise ValueError(f"precision must be one of {', '.join(KEPT)}, got {precision!r}")
+    patches = _patches(shape)
+    tokens = 1 + visible_count(patches, ratio)
+    kept = (shape["depth"] * tokens * shape["width"]
+            + shape["decoder_depth"] * (1 + patches) * shape["decoder_width"])
+    return KEPT[precision] * kept
+
+
+def _patches(shape: Mapping) -> int:
+    rows, columns = patch_grid(shape.get("size", 224), shape["patch"])
+    return rows * columns
+
+
+def _block(width: int) -> int:
+    """Parameters of a transformer block."""
+    return 12 * width**2 + 13 * width

@@ -2,7 +2,8 @@
 
 A checkpoint is written under a temporary name and renamed when complete, the JSON last and with
 the checksum of the tensors. The one before is kept, so that a kill at any moment leaves at least
-one that can be read.
+one that can be read. Of many processes the first writes and all read; whether they are many, and
+whether weights are sharded among them, leaves no trace in the files.
 """
 
 from __future__ import annotations
@@ -18,19 +19,25 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from mae_lib.training.distributed import spread, whole, world
+
 KEPT = 2
 
 
 class Progress(NamedTuple):
-    """How far a run has come: the next step, and the loss of every step before it."""
+    """How far a run has come: the next step, the loss of every step before it, and the state of
+    the gradient scaler, empty if there is none."""
 
     step: int
     losses: torch.Tensor
+    scaler: dict = {}
 
 
 def save_checkpoint(folder: str | Path, method: nn.Module, optimizer: torch.optim.Optimizer,
                     progress: Progress, identity: dict) -> Path:
     """Write a checkpoint and remove all but the last two; returns the path of its JSON.
+
+    All processes of a job must call it, to gather what is sharded.
 
     Args:
         identity: what makes this run this run (settings, recipe, seed); compared on resume.
@@ -38,18 +45,24 @@ def save_checkpoint(folder: str | Path, method: nn.Module, optimizer: torch.opti
     Raises:
         OSError: the disk is full or the folder not writable; older checkpoints stay.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    name = f"step-{progress.step:09d}"
     tensors = {f"model.{k}": v for k, v in method.state_dict().items()}
     tensors |= _optimizer_tensors(method, optimizer) | {"losses": progress.losses}
-    tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    weights, record = folder / f"{name}.safetensors", folder / f"{name}.json"
-    _replace(weights, lambda path: save_file(tensors, path))
-    text = json.dumps({"step": progress.step, "identity": identity, "sha256": _sha256(weights)})
-    _replace(record, lambda path: Path(path).write_text(text))
-    _remove_others(folder, name)
+    tensors = {k: whole(v).contiguous() for k, v in tensors.items()}
+    record = Path(folder) / f"step-{progress.step:09d}.json"
+    if world().first:
+        _write(record, tensors, progress, identity)
+    world().wait()  # whoever looks for it now finds it
     return record
+
+
+def _write(record: Path, tensors: dict, progress: Progress, identity: dict) -> None:
+    record.parent.mkdir(parents=True, exist_ok=True)
+    weights = record.with_suffix(".safetensors")
+    _replace(weights, lambda path: save_file(tensors, path))
+    text = json.dumps({"step": progress.step, "identity": identity, "scaler": progress.scaler,
+                       "sha256": _sha256(weights)})
+    _replace(record, lambda path: Path(path).write_text(text))
+    _remove_others(record.parent, record.stem)
 
 
 def load_checkpoint(folder: str | Path, method: nn.Module, optimizer: torch.optim.Optimizer,
@@ -66,9 +79,11 @@ def load_checkpoint(folder: str | Path, method: nn.Module, optimizer: torch.opti
         if difference := _difference(written["identity"], json.loads(json.dumps(identity))):
             raise ValueError(f"checkpoint {record} belongs to a run with other settings "
                              f"({difference}); name another folder or remove it")
-        method.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+        now = method.state_dict()
+        method.load_state_dict({k[6:]: spread(v, like=now.get(k[6:]))
+                                for k, v in tensors.items() if k.startswith("model.")})
         _restore_optimizer(method, optimizer, tensors)
-        return Progress(written["step"], tensors["losses"])
+        return Progress(written["step"], tensors["losses"], written.get("scaler", {}))
     return None
 
 
@@ -96,8 +111,9 @@ def _restore_optimizer(method: nn.Module, optimizer: torch.optim.Optimizer, tens
     """Put moments and step counts back, through the optimizer's own loader for the devices."""
     names = {p: n for n, p in method.named_parameters()}
     order = [p for group in optimizer.param_groups for p in group["params"]]
-    fields = {"step", "exp_avg", "exp_avg_sq"}
-    state = {i: {f: tensors[f"optimizer.{f}.{names[p]}"] for f in fields}
+    state = {i: {"step": tensors[f"optimizer.step.{names[p]}"],
+                 **{f: spread(tensors[f"optimizer.{f}.{names[p]}"], p)
+                    for f in ("exp_avg", "exp_avg_sq")}}
              for i, p in enumerate(order) if f"optimizer.step.{names[p]}" in tensors}
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})

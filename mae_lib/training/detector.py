@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mae_lib.data.objects import ObjectSet
+from mae_lib.training.distributed import replicated, watching_peers, world
 from mae_lib.training.finetune import layer_of
-from mae_lib.training.pretrain import CHECK_EVERY, _watched, batch_index, mask_generator
+from mae_lib.training.pretrain import CHECK_EVERY, _watched
 from mae_lib.training.schedule import Recipe
+from mae_lib.training.stream import batch_index, mask_generator
 from mae_lib.training.supervised import _finite, _set_rate
 
 ENCODER = "backbone.encoder."
@@ -65,7 +67,8 @@ def fit_detector(detector: nn.Module, train: ObjectSet, config: DetectorConfig |
     """Train ``detector`` in place with AdamW, warm-up and half a cosine; it ends in eval mode.
 
     Same detector, images, config and number of threads, same weights; the global generators are
-    left as they were.
+    left as they were. The processes of a job share every batch; since a detector samples regions
+    and averages over them, the losses are then near those of one process, not the same.
 
     Args:
         detector: as of :func:`mae_lib.evaluation.detection.build_mask_rcnn`.
@@ -84,8 +87,9 @@ def fit_detector(detector: nn.Module, train: ObjectSet, config: DetectorConfig |
     detector.to(device).train()
     optimizer = torch.optim.AdamW(detector_groups(detector, config), config.lr, recipe.betas,
                                   fused=True)
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(config.seed)  # the detector samples anchors and proposals
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())), \
+            watching_peers(lambda: "training must begin again"):
+        torch.manual_seed(config.seed + world().rank)  # the detector samples anchors and proposals
         losses = _train(detector, optimizer, recipe, train, config, device, progress)
     detector.to("cpu").eval()
     return losses
@@ -121,23 +125,25 @@ def mirrored(image: Tensor, target: dict[str, Tensor]) -> tuple[Tensor, dict[str
 def _train(detector, optimizer, recipe: Recipe, train: ObjectSet, config: DetectorConfig, device,
            progress: bool) -> np.ndarray:
     losses: list[Tensor] = []
+    rows, forward = world().split(recipe.batch)[0], replicated(detector)
     with tqdm(total=recipe.steps * recipe.batch, unit="img", unit_scale=True,
-              disable=not (progress and _watched())) as bar:
+              disable=not (progress and world().first and _watched())) as bar:
         for i in range(recipe.steps):
-            images, targets = _batch(train, config, i)
+            images, targets = _batch(train, config, i, rows)
             _set_rate(optimizer, recipe.rate(i))
-            losses.append(_step(detector, optimizer, [x.to(device) for x in images],
+            losses.append(_step(forward, optimizer, [x.to(device) for x in images],
                                 [{name: x.to(device) for name, x in target.items()}
                                  for target in targets], config.clip))
             bar.update(recipe.batch)
             if (i + 1) % CHECK_EVERY == 0 or i + 1 == recipe.steps:
                 bar.set_postfix(loss=f"{_finite(losses, i):.4f}", refresh=False)
-    return torch.stack(losses).cpu().numpy()
+    return world().mean(torch.stack(losses).cpu()).numpy()
 
 
-def _batch(train: ObjectSet, config: DetectorConfig, step: int) -> tuple[list, list]:
-    index = batch_index(len(train), config.batch, config.seed, step)
-    chance = torch.rand(config.batch, generator=mask_generator(config.seed, step))
+def _batch(train: ObjectSet, config: DetectorConfig, step: int,
+           rows: slice = slice(None)) -> tuple[list, list]:
+    index = batch_index(len(train), config.batch, config.seed, step)[rows]
+    chance = torch.rand(config.batch, generator=mask_generator(config.seed, step))[rows]
     pairs = [(image, train.target(i)) for image, i in zip(train.batch(index), index, strict=True)]
     if config.flip:
         pairs = [mirrored(*pair) if u < 0.5 else pair

@@ -18,6 +18,7 @@ from mae_lib.data.images import ImageSet
 from mae_lib.models.classifier import Classifier
 from mae_lib.models.methods import MaskedAutoencoder
 from mae_lib.training.augment import Augment
+from mae_lib.training.distributed import shared
 from mae_lib.training.supervised import fit_classifier
 
 NOT_DECAYED = ("encoder.pos_embed", "encoder.cls_token")
@@ -80,8 +81,10 @@ class FinetuneResult:
 
 def finetune(model: MaskedAutoencoder, train: ImageSet, test: ImageSet,
              config: FinetuneConfig | None = None, *, device: torch.device | str = "cpu",
-             progress: bool = True) -> FinetuneResult:
+             progress: bool = True, workers: int = 0) -> FinetuneResult:
     """Train a classifier from the encoder of ``model``, which stays as it is, and test it.
+
+    The processes of a job share the work; ``workers`` of each prepare images from files.
 
     Accuracy is that of the last step: none is chosen by looking at ``test``.
 
@@ -97,7 +100,8 @@ def finetune(model: MaskedAutoencoder, train: ImageSet, test: ImageSet,
     losses = fit_classifier(classifier, train, epochs=config.epochs, lr=config.lr,
                             batch=config.batch, seed=config.seed, warmup=config.warmup,
                             min_lr=config.min_lr, groups=groups, augment=config.augment,
-                            smoothing=config.smoothing, device=device, progress=progress)
+                            smoothing=config.smoothing, device=device, progress=progress,
+                            workers=workers)
     logits = predict_logits(classifier, test)
     correct = logits.argmax(1) == test.labels
     return FinetuneResult(float(correct.mean()), correct, logits, losses, classifier)
@@ -125,9 +129,12 @@ def layer_of(name: str, top: int) -> int:
 
 @torch.no_grad()
 def predict_logits(model: nn.Module, images: ImageSet, batch: int = 256) -> np.ndarray:
-    """Logits ``[N, K]`` of a whole set, by a model on the CPU in eval mode."""
-    return torch.cat([model(images.batch(slice(i, i + batch)))
-                      for i in range(0, len(images), batch)]).numpy()
+    """Logits ``[N, K]`` of a whole set, by a model on the CPU in eval mode.
+
+    The processes of a job share the work by batches; each gets all logits.
+    """
+    return torch.cat(shared(lambda i: model(images.batch(slice(i, i + batch))),
+                            range(0, len(images), batch))).numpy()
 
 
 def check_sets(train: ImageSet, test: ImageSet, size: tuple[int, int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,14 +12,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mae_lib.data.images import ImageSet
-from mae_lib.training.pretrain import (
-    CHECK_EVERY,
-    NonFiniteLoss,
-    _watched,
-    batch_index,
-    mask_generator,
-)
+from mae_lib.training.distributed import replicated, watching_peers, world
+from mae_lib.training.pretrain import CHECK_EVERY, NonFiniteLoss, _watched
 from mae_lib.training.schedule import Recipe, parameter_groups
+from mae_lib.training.stream import batch_index, floats, mask_generator, pictures, stream
 
 Augmentation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
@@ -28,11 +25,12 @@ def fit_classifier(model: nn.Module, train: ImageSet, *, epochs: int, lr: float,
                    min_lr: float = 0.0, groups: Sequence[dict] | None = None,
                    augment: Augmentation | None = None, smoothing: float = 0.0,
                    clip: float | None = None, device: torch.device | str = "cpu",
-                   progress: bool = True) -> np.ndarray:
+                   progress: bool = True, workers: int = 0) -> np.ndarray:
     """Train ``model`` in place with AdamW, warm-up and half a cosine; it ends in eval mode.
 
     Same model, images, arguments and number of threads, same weights: order, augmentation and
-    dropout are functions of ``seed``, and the global generators are left as they were.
+    dropout are functions of ``seed``, and the global generators are left as they were. The
+    processes of a job share every batch; dropout alone then differs from that of one process.
 
     Args:
         model: images float32 ``[B,3,H,W]`` in [0, 1] to logits ``[B, K]``, one a class or more.
@@ -46,6 +44,7 @@ def fit_classifier(model: nn.Module, train: ImageSet, *, epochs: int, lr: float,
             :class:`mae_lib.training.augment.Augment`.
         smoothing: share of the probability that is spread over all classes.
         clip: largest gradient norm.
+        workers: processes that prepare images from files.
 
     Returns:
         Loss of every step, float32 ``[steps]``.
@@ -63,35 +62,61 @@ def fit_classifier(model: nn.Module, train: ImageSet, *, epochs: int, lr: float,
     model.to(device).train()
     groups = list(groups or parameter_groups(model, weight_decay))
     optimizer = torch.optim.AdamW(groups, lr=lr, betas=recipe.betas, fused=True)
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)  # of dropout
-        losses = _train(model, optimizer, recipe, train, seed, augment, smoothing, device, progress)
+    rows, _ = world().split(batch)
+    batches = stream(_Labelled(train, recipe.batch, seed, augment, rows), 0, recipe.steps,
+                     workers=workers, device=device)
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())), \
+            watching_peers(lambda: "training must begin again"):
+        torch.manual_seed(seed + world().rank)  # of dropout
+        losses = _train(model, optimizer, recipe, batches, smoothing, device, progress)
     model.to("cpu").eval()
     return losses
 
 
-def _train(model, optimizer, recipe, train, seed, augment, smoothing, device,
-           progress) -> np.ndarray:
+@dataclass(frozen=True)
+class _Labelled:
+    """Images and class probabilities of each step, as far as this process trains on them."""
+
+    images: ImageSet
+    batch: int
+    seed: int
+    augment: Augmentation | None
+    rows: slice
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+        """Mixtures are of images anywhere in a batch, so that it is augmented as a whole."""
+        used = self.rows if self.augment is None else slice(0, self.batch)
+        images = pictures(self.images, self.batch, self.seed, step, used)
+        index = batch_index(len(self.images), self.batch, self.seed, step)
+        targets = _one_hot(self.images, index[used])
+        if self.augment is None:
+            return images, targets
+        images, targets = self.augment(floats(images), targets, mask_generator(self.seed, step))
+        return images[self.rows], targets[self.rows]
+
+    def given(self, step: int, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        raise ValueError("train must be images that can be read in any order, got a stream: "
+                         "mixtures and labels are of a whole batch")
+
+
+def _train(model, optimizer, recipe, batches, smoothing, device, progress) -> np.ndarray:
     losses: list[Tensor] = []
+    forward = replicated(model)
     with tqdm(total=recipe.steps * recipe.batch, unit="img", unit_scale=True,
-              disable=not (progress and _watched())) as bar:
-        for i in range(recipe.steps):
-            index = batch_index(len(train), recipe.batch, seed, i)
-            images, targets = train.batch(index), _one_hot(train, index)
-            if augment is not None:
-                images, targets = augment(images, targets, mask_generator(seed, i))
+              disable=not (progress and world().first and _watched())) as bar:
+        for i, (images, targets) in enumerate(batches):
             _set_rate(optimizer, recipe.rate(i))
-            losses.append(_step(model, optimizer, images.to(device), targets.to(device), smoothing,
-                                recipe.clip))
+            losses.append(_step(forward, optimizer, images.to(device, non_blocking=True),
+                                targets.to(device, non_blocking=True), smoothing, recipe.clip))
             bar.update(recipe.batch)
             if (i + 1) % CHECK_EVERY == 0 or i + 1 == recipe.steps:
                 bar.set_postfix(loss=f"{_finite(losses, i):.4f}", refresh=False)
-    return torch.stack(losses).cpu().numpy()
+    return world().mean(torch.stack(losses).cpu()).numpy()
 
 
 def _step(model, optimizer, images: Tensor, targets: Tensor, smoothing: float,
           clip: float | None) -> Tensor:
-    logits = model(images)
+    logits = model(floats(images))
     if logits.ndim != 2 or logits.shape[1] < targets.shape[1]:
         raise ValueError(f"model must return logits [B,{targets.shape[1]}] for so many classes, "
                          f"got {list(logits.shape)}")
@@ -116,8 +141,8 @@ def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def _finite(losses: list[Tensor], step: int) -> float:
-    """Mean of the last losses; NonFiniteLoss if one of them is not a number."""
-    last = torch.stack(losses[-CHECK_EVERY:])
+    """Mean of the last losses; NonFiniteLoss if one of them is not a number in any process."""
+    last = world().mean(torch.stack(losses[-CHECK_EVERY:]).cpu())
     if not last.isfinite().all():
         raise NonFiniteLoss(f"loss became {last[~last.isfinite()][0].item()} at or before step "
                             f"{step}; try a smaller lr or set clip")

@@ -62,7 +62,7 @@ def write_imagenet(root: Path, wnids, per_class: int = 1) -> Path:
 def write_cue_conflict(root: Path, categories, textures=None, size: int = 224,
                        variants: int = 1) -> Path:
     """<shape>/<shape><i>-<texture><j>.png: 1,280 files with 16 categories and 5 variants."""
-    from mae_lib.evaluation.shape_bias import CATEGORIES
+    from mae_lib.data.official.human_categories import CATEGORIES
 
     kinds = [write(root.parent / f".cues/{k}.png", k, height=size, width=size) for k in range(2)]
     for shape in categories:

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from mae_lib.data.files.decoding import BadImage
-from mae_lib.data.official.cue_conflict_images import CATEGORIES, cue_conflict
+from mae_lib.data.official.cue_conflict_images import cue_conflict
 from mae_lib.data.official.folders import WrongLayout
+from mae_lib.data.official.human_categories import CATEGORIES, parse_cue_conflict
 from mae_lib.evaluation import shape_bias as scoring
 
 
@@ -19,10 +20,10 @@ def root(tmp_path_factory):
 def test_all_1280_files_are_read_with_both_their_cues(root):
     images, shapes, textures = cue_conflict(root)
     assert len(images) == len(shapes) == len(textures) == 1280
-    assert images.classes == CATEGORIES == scoring.CATEGORIES
+    assert images.classes == CATEGORIES
     assert [images.classes[k] for k in images.labels] == shapes.tolist()
     for i in range(0, 1280, 37):
-        assert scoring.parse_cue_conflict(images.path(i)) == (shapes[i], textures[i])
+        assert parse_cue_conflict(images.path(i)) == (shapes[i], textures[i])
     assert (shapes == textures).sum() == 80
 
 

@@ -7,11 +7,12 @@ import layouts
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mae_lib.data.files.corrupt import CorruptImage, TooManyBadImages, readable
 from mae_lib.data.files.decoding import BadImage
 from mae_lib.data.files.parallel import parallel
-from mae_lib.data.files.sets import FileSet, batches
+from mae_lib.data.files.sets import FileSet, batches, decoded
 from mae_lib.data.files.transforms import CentreView, pretraining_view
 from mae_lib.data.images import ImageSet, check_images
 from mae_lib.data.protocols import Images
@@ -213,3 +214,19 @@ def test_sets_that_cannot_be_are_refused(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
         FileSet(tmp_path, classes=CLASSES, name="tiny", transform=CentreView(16),
                 **whole | change)
+
+
+def test_decoded_once_the_same_square_is_seen_from_memory(root):
+    images = decoded(file_set(root), 32)
+    square = np.asarray(CentreView(32, 32)(layouts.picture(7)))
+    assert np.array_equal(images.memory[7], square) and images.size == (16, 16)
+    expected = np.asarray(Image.fromarray(square).resize((16, 16), Image.BICUBIC))
+    assert np.abs(images.batch([7])[0].numpy() * 255 - expected.transpose(2, 0, 1)).max() <= 1
+    shutil.rmtree(root / "dog")
+    assert np.array_equal(images.views([8], [5])[0], images.subset([8]).views([0], [5])[0])
+
+
+def test_decoding_beforehand_shows_in_the_fingerprint(root):
+    marks = {s.fingerprint for s in (file_set(root), decoded(file_set(root), 32),
+                                     decoded(file_set(root), 48))}
+    assert len(marks) == 3

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mae_lib.data.files.corrupt import CorruptImage, TooManyBadImages
-from mae_lib.data.files.transforms import RandomView, view_seeds
+from mae_lib.data.files.transforms import RandomView
 from mae_lib.data.official.folders import WrongLayout, folder
+from mae_lib.data.protocols import view_seeds
 from mae_lib.data.shards import streams
 from mae_lib.data.shards.streams import buffered_order, shard_set
 from mae_lib.data.shards.writing import BadShard, index_shards, read_index, write_shards

@@ -23,9 +23,9 @@ from mae_lib.data.files.transforms import (
     finetuning_view,
     pretraining_view,
     probing_view,
-    view_seeds,
     without_border,
 )
+from mae_lib.data.protocols import view_seeds
 from mae_lib.evaluation.features import random_crop
 
 PICTURE = layouts.picture(3, 300, 400)
@@ -127,7 +127,11 @@ def test_crops_lie_inside_the_picture(height, width, seed, scale):
                                                         min_size=4, max_size=4))
 def test_the_probe_crop_is_the_one_of_the_feature_extraction(height, width, draw):
     image = torch.rand(3, height, width, generator=torch.Generator().manual_seed(0))
-    top, left, h, w = loop_free_box(height, width, np.array(draw))
+    area, aspect = (0.08 + 0.92 * draw[0]) * height * width, (4 / 3) ** (2 * draw[1] - 1)
+    w, h = (int(np.clip(round(side), 1, most)) for side, most in
+            ((np.sqrt(area * aspect), width), (np.sqrt(area / aspect), height)))
+    top, left = int(draw[2] * (height - h + 1)), int(draw[3] * (width - w + 1))
+    assert loop_free_box(height, width, np.array(draw)) == (top, left, h, w)
     crop = image[None, :, top:top + h, left:left + w]
     expected = torch_functional.interpolate(crop, (height, width), mode="bicubic", antialias=True)
     found = random_crop(image, [*draw, 0.9])

@@ -6,14 +6,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mae_lib.evaluation.shape_bias import (
-    CATEGORIES,
-    _indices,
-    category_matrix,
-    parse_cue_conflict,
-    shape_bias,
-    to_categories,
-)
+from mae_lib.data.official.human_categories import CATEGORIES, parse_cue_conflict
+from mae_lib.evaluation.shape_bias import _indices, category_matrix, shape_bias, to_categories
 
 # As the set of Geirhos et al.: 16 shapes in 16 textures, five of each; 80 without conflict.
 SHAPES, TEXTURES = np.array(list(itertools.product(range(16), range(16), range(5)))).T[:2]

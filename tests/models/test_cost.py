@@ -3,7 +3,14 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from mae_lib.models.cost import autoencoder_macs, block_macs
+from mae_lib.models.cost import (
+    KEPT,
+    activation_bytes,
+    autoencoder_macs,
+    block_macs,
+    encoder_macs,
+    parameters,
+)
 from mae_lib.models.masks import random_mask
 from mae_lib.models.methods import PRESETS, mae
 from mae_lib.models.transformer import Block
@@ -65,3 +72,41 @@ def test_what_nobody_reads_is_not_computed():
 def test_an_impossible_ratio_is_refused():
     with pytest.raises(ValueError, match=r"ratio must lie in \[0, 1\), got 1"):
         autoencoder_macs(PRESETS["laptop"], 1)
+
+
+@pytest.mark.parametrize("preset", ["toy", "laptop", "vit_base_patch16", "vit_base_patch8"])
+def test_parameters_are_those_of_the_network(preset):
+    network = mae(preset)
+    trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    assert parameters(PRESETS[preset]) == trained
+
+
+def test_the_encoder_alone_takes_what_a_counter_counts():
+    assert encoder_macs(PRESETS["toy"]) == counted(mae("toy").encoder, torch.zeros(1, 3, 32, 32))
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("float32", None), ("bfloat16", torch.bfloat16)])
+def test_a_block_keeps_as_many_bytes_as_autograd_saves(precision, dtype):
+    block, x = Block(384, 6), torch.randn(4, 197, 384, requires_grad=True)
+    own = {p.untyped_storage().data_ptr() for p in block.parameters()}
+    kept, alive = {}, []
+
+    def note(tensor):
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        alive.append(tensor)  # so that no address is given out twice
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), \
+            torch.autocast("cpu", dtype, enabled=dtype is not None):
+        block(x)
+    copies = 0 if dtype is None else 2 * sum(p.numel() for p in block.parameters())
+    saved = sum(n for address, n in kept.items() if address not in own) - copies
+    assert saved / x.numel() == pytest.approx(KEPT[precision], rel=0.01)
+
+
+def test_what_a_step_keeps_grows_with_the_visible_tokens():
+    shape = PRESETS["vit_base_patch16"]
+    assert activation_bytes(shape, 0.75) == 64 * (12 * 50 * 768 + 8 * 197 * 512)
+    with pytest.raises(ValueError, match="precision must be one of float32, bfloat16, float16, "):
+        activation_bytes(shape, 0.75, "int8")

@@ -1,10 +1,12 @@
 import importlib.util
 import json
 import shutil
+from typing import NamedTuple
 
 import pytest
 import torch
 from tiny import run_python, tiny_images, tiny_model
+from torch import nn
 
 from mae_lib.training import step
 from mae_lib.training.pretrain import mask_generator, pretrain
@@ -78,6 +80,7 @@ import json, sys
 import torch_xla
 import torch_xla.debug.metrics as metrics
 import test_step
+from torch import nn
 from tiny import tiny_images, tiny_model
 from mae_lib.training import pretrain as loop
 from mae_lib.training import schedule, step
@@ -151,6 +154,38 @@ def test_xla_after_gradients_elsewhere_is_refused_with_a_reason():
             "training_device('xla')")
     result = run_python(code)
     assert "backend 'xla' must be the first to compute gradients" in result.stderr
+
+
+class Pair(NamedTuple):
+    visible: torch.Tensor
+    hidden: torch.Tensor
+    weight: torch.Tensor
+
+
+class Following(nn.Module):
+    """A copy that follows the weight; its loss wants a weight an image beside the mask."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3))
+        self.register_buffer("target", torch.zeros(3))
+
+    def forward(self, images, drawn: Pair):
+        return (images.mean((2, 3)) @ self.weight * drawn.weight).mean()
+
+    def after_step(self):
+        self.target.lerp_(self.weight.detach(), 0.25)
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_a_method_may_draw_more_than_a_mask_and_act_after_each_step(passes):
+    method, weights, none = Following(), torch.tensor([0.0, 1.0, 2.0, 3.0]), torch.zeros(4, 0)
+    step = compile_step(method, torch.optim.SGD(method.parameters(), lr=1.0), passes=passes)
+    images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    gradient = (images.mean((2, 3)) * weights[:, None]).mean(0)
+    assert step(images, Pair(none, none, weights), 1.0).item() == pytest.approx(gradient.sum())
+    assert torch.allclose(method.weight, 1 - gradient)
+    assert torch.allclose(method.target, (1 - gradient) / 4)
 
 
 def test_unknown_backend_is_refused():

@@ -28,6 +28,13 @@ def environment() -> dict[str, str]:
                          "PJRT_DEVICE": "CPU", "OMP_NUM_THREADS": "1"}
 
 
+def torchrun(script: Path, *arguments: str, restarts: int = 0) -> subprocess.CompletedProcess:
+    """Two processes of a job that run ``script``; where it fails, the output says why."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
+               f"--max-restarts={restarts}", str(script), *arguments]
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300)
+
+
 def run_python(code: str, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-c", code, *arguments], env=environment(),
                           capture_output=True, text=True, timeout=900)

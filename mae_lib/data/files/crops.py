@@ -35,7 +35,7 @@ def loop_free_box(height: int, width: int, draw: np.ndarray,
                   scale: tuple[float, float] = (0.08, 1.0)) -> tuple[int, int, int, int]:
     """Top, left, height and width of the crop of He et al.'s linear probe: one draw, cut to size.
 
-    The rule of :func:`mae_lib.evaluation.features.random_crop`.
+    Area uniform in ``scale``, aspect log-uniform in ``ASPECTS``.
 
     Args:
         draw: four uniform numbers in [0, 1).

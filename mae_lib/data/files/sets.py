@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from mae_lib.data.files.corrupt import note_corrupt
 from mae_lib.data.files.decoding import BadImage, decode
 from mae_lib.data.files.parallel import parallel
-from mae_lib.data.files.transforms import CentreView, RandomView, View
+from mae_lib.data.files.transforms import CentreView, RandomView, View, WholeView
 from mae_lib.data.images import check_labels, fingerprint
 
 SIZED = 4096  # files whose sizes in bytes enter a fingerprint: a stat of each costs minutes
@@ -38,6 +39,7 @@ class FileSet:
         view: the random view of ``views``, None for none.
         max_corrupt: how many files may be unreadable: a number if an integer, a share of the set if
             a float.
+        memory: the pictures as :func:`decoded` keeps them, in place of the files' contents.
 
     Attributes:
         corrupt: what this process could not read so far: place in the set and reason.
@@ -54,6 +56,7 @@ class FileSet:
     transform: View = CentreView()
     view: RandomView | None = None
     max_corrupt: float = 0.001
+    memory: np.ndarray | None = field(default=None, repr=False)
     corrupt: dict[int, str] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -84,8 +87,10 @@ class FileSet:
         """
         some = np.unique(np.linspace(0, len(self) - 1, min(SIZED, len(self))).astype(int))
         sizes = [path.stat().st_size if (path := self.path(i)).is_file() else -1 for i in some]
+        kept = () if self.memory is None else (repr(self.memory.shape[1:]),)
         return fingerprint(b"\n".join(self.files.tolist()), np.int64(self.labels).tobytes(),
-                           repr(self.classes), repr(sizes), repr(self.transform), repr(self.view))
+                           repr(self.classes), repr(sizes), repr(self.transform), repr(self.view),
+                           *kept)
 
     def path(self, i: int) -> Path:
         """The file of picture ``i``."""
@@ -129,7 +134,8 @@ class FileSet:
 
     def subset(self, index) -> FileSet:
         """The files at ``index``."""
-        return replace(self, files=self.files[index], labels=self.labels[index])
+        memory = None if self.memory is None else self.memory[index]
+        return replace(self, files=self.files[index], labels=self.labels[index], memory=memory)
 
     def standardisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and deviation of each channel in [0, 1] units, over the fixed views of up to 1,000
@@ -145,7 +151,7 @@ class FileSet:
     def _pixels(self, i: int, view: View, seed: int | None = None) -> np.ndarray:
         """One view, uint8 ``[3,H,W]``."""
         path = self.path(i)
-        picture = decode(path)
+        picture = decode(path) if self.memory is None else Image.fromarray(self.memory[i])
         try:
             return np.asarray(view(picture, seed)).transpose(2, 0, 1)
         except BadImage as error:
@@ -166,6 +172,25 @@ class FileSet:
         yield i
         same = np.flatnonzero(self.labels == self.labels[i])
         yield from np.roll(same, -np.searchsorted(same, i))[1:].tolist()
+
+
+def decoded(images: FileSet, side: int, *, workers: int = 0) -> FileSet:
+    """A set whose files are decoded once, to the central square of each, ``side`` pixels wide.
+
+    Many random views of few pictures then cost no more than those of an array. Views see the
+    square: give it about twice the side of a view.
+
+    Args:
+        workers: processes that decode.
+
+    Raises:
+        BadImage: a file that cannot be read; see :func:`mae_lib.data.files.corrupt.readable`.
+    """
+    whole = replace(images, transform=CentreView(side, side), view=None)
+    parts = np.array_split(np.arange(len(images)), max(1, len(images) // 64))
+    pixels = np.concatenate([p.numpy() for p in parallel(whole.pixels, parts, workers)])
+    return replace(images, transform=WholeView(images.transform.size),
+                   memory=np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)))
 
 
 def batches(images: FileSet, batch: int = 64, *, workers: int = 0) -> Iterator[Tensor]:

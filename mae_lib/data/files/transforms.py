@@ -131,11 +131,6 @@ def finetuning_view(size: int = 224) -> RandomView:
     return RandomView(size, (0.08, 1.0), augment="rand-m9-mstd0.5-inc1")
 
 
-def view_seeds(seed: int, step: int, batch: int) -> np.ndarray:
-    """Seeds of the random views of one training step, int64 ``[batch]``, by place in the batch."""
-    return np.random.default_rng([seed, step, 0x71E3]).integers(2**63, size=batch)
-
-
 def without_border(picture: Image.Image, border: int) -> Image.Image:
     """A picture without its outermost ``border`` pixels on each side."""
     if not border:

@@ -5,8 +5,7 @@ CC-BY-4.0, from the stimuli of model-vs-human. Not to be confused with the Menag
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 import numpy as np
@@ -14,9 +13,8 @@ import numpy as np
 from mae_lib.data.files.sets import FileSet
 from mae_lib.data.files.transforms import WholeView
 from mae_lib.data.official.folders import WrongLayout, class_folders, existing
+from mae_lib.data.official.human_categories import CATEGORIES, parse_cue_conflict
 
-CATEGORIES = ("airplane", "bear", "bicycle", "bird", "boat", "bottle", "car", "cat", "chair",
-              "clock", "dog", "elephant", "keyboard", "knife", "oven", "truck")
 COUNT = 1280  # 16 shapes, 16 textures, five of each; 80 of them have the texture of their shape
 SIDE = 224  # pixels of the files
 
@@ -49,8 +47,11 @@ def cue_conflict(root: str | Path, *, size: int = SIDE, max_corrupt: float = 0.0
 
 
 def _cues(root: Path, file: str) -> tuple[str, str]:
-    match = re.fullmatch(r"([a-z]+)/([a-z]+)\d*-([a-z]+)\d*\.\w+", file)
-    if not match or match[1] != match[2] or match[3] not in CATEGORIES:
+    try:
+        shape, texture = parse_cue_conflict(file)
+    except ValueError:
+        shape = None
+    if shape is None or shape != PurePath(file).parent.name:
         raise WrongLayout(f"{root} should hold files like cat/cat7-elephant2.png, folder and file "
                           f"named by the shape, but holds {file}")
-    return match[2], match[3]
+    return shape, texture

@@ -26,8 +26,9 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from mae_lib.data.files.corrupt import TooManyBadImages, note_corrupt
 from mae_lib.data.files.decoding import BadImage, decode
 from mae_lib.data.files.sets import as_floats
-from mae_lib.data.files.transforms import RandomView, view_seeds
+from mae_lib.data.files.transforms import RandomView
 from mae_lib.data.images import fingerprint
+from mae_lib.data.protocols import view_seeds
 from mae_lib.data.shards.writing import BadShard, Sample, Shard, read_index, read_shard
 
 
