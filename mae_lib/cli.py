@@ -23,6 +23,9 @@ params/<tier>/<chapter>.yaml, and only when something that it depends on has cha
   mae-book verify                  recompute a sample of the published results and compare
   mae-book status                  what of a tier has been computed, and how long the rest takes
   mae-book compute                 compute the rest; it may be stopped and started again
+  mae-book plan --tier paper       what would run, on what, and hours and memory on larger machines
+  torchrun --nproc_per_node 8 -m mae_lib.cli compute --tier paper
+                                   the same by eight processes together, one a GPU
 
 Tiers: smoke (only shows that the code runs), laptop (the published book), gpu, paper.
 Exit codes: 0 all is well, 1 something failed, 2 a wrong argument or parameter, 130 interrupted.
@@ -36,6 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler)
     try:
+        _refuse_many_processes(options)
         return options.command(options)
     except BookError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -82,8 +86,12 @@ def _parser() -> argparse.ArgumentParser:
     compute = verbs.add_parser("compute", help="compute what is missing of a tier, trainings "
                                                "first; may be stopped and started again")
     compute.set_defaults(command=_compute)
-    for verb in (status, compute):
+    plan = verbs.add_parser("plan", help="what a tier would run, whether its data are there, and "
+                                         "what it takes on larger machines; nothing is run")
+    plan.set_defaults(command=_show_plan, from_scratch=False)
+    for verb in (status, compute, plan):
         verb.add_argument("--tier", default="laptop", help="set of parameters (default: laptop)")
+    for verb in (status, compute):
         verb.add_argument("--from-scratch", action="store_true",
                           help="pass over the published results; keep others in .cache/scratch")
 
@@ -92,6 +100,12 @@ def _parser() -> argparse.ArgumentParser:
     vouch.add_argument("--why", required=True, metavar="TEXT", help="what was changed")
     vouch.set_defaults(command=_vouch)
     return parser
+
+
+def _refuse_many_processes(options: argparse.Namespace) -> None:
+    if options.command is not _compute and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise BookError("torchrun is for `mae-book compute` only: other commands are one process, "
+                        "and find what that has computed")
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -156,6 +170,14 @@ def _compute(options: argparse.Namespace) -> int:
 
     progress.compute(_plan(options))
     return 0
+
+
+def _show_plan(options: argparse.Namespace) -> int:
+    from mae_lib import dry_run
+
+    text, complete = dry_run.report(_plan(options))
+    print(text)
+    return int(not complete)
 
 
 def _plan(options: argparse.Namespace):

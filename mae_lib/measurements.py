@@ -33,12 +33,12 @@ from mae_lib.ledger.verdicts import Verdict
 from mae_lib.models.cost import autoencoder_macs
 from mae_lib.models.methods import PRESETS
 from mae_lib.pages.costs import seconds_of_patches
-from mae_lib.pages.present import DATASETS
 from mae_lib.studies import Plan, Setting, Study, program
+from mae_lib.studies.settings import DATASETS
 
 PERCENT = 100.0
+USUAL = {"menagerie", "fashion_mnist"}
 SIMILARITY = "similarity of models, mean token, levelled"
-LAST = PRESETS["laptop"]["depth"] - 1
 METRICS = {"ssim": ("ssim", 1.0), "fsimc": ("fsimc", 1.0), "psnr": ("psnr", 1.0),
            "neg mse": ("mse", -1.0)}
 SHARES = ("gradient share, near", "area share, near", "gradient share, far", "area share, far")
@@ -48,7 +48,8 @@ CAUSES = ("position", "scale", "colour", *(f"level {i}" for i in range(5)))
 class Place(NamedTuple):
     """Where an outcome stands among a study's records: the first of the protocols that was tested.
 
-    ``factor`` brings it to the unit of the ledger's smallest effects.
+    ``factor`` brings it to the unit of the ledger's smallest effects; ``{last}`` in the metric is
+    the number of the encoder's last block.
     """
 
     protocols: tuple[str, ...]
@@ -61,6 +62,13 @@ def _accuracy(protocol: str, split: str = "test") -> Place:
     return Place((protocol,), "accuracy", PERCENT, split)
 
 
+BIASES = {
+    "shape accuracy": Place(("texture cue, cls",), "shape accuracy"),
+    **{f"{name}{short}": Place((f"{cue} cue, cls",), metric, factor)
+       for cue, short in (("texture", ""), ("coat", ", coat"))
+       for name, metric, factor in (("shape bias", "shape bias", 1.0),
+                                    ("coverage", "coverage", 1.0),
+                                    ("texture read", "decodable texture", PERCENT))}}
 OUTCOMES: dict[Study, dict[str, Place]] = {
     studies.RECONSTRUCTION:
         {name: Place(("unmasked",), *metric) for name, metric in METRICS.items()}
@@ -70,19 +78,14 @@ OUTCOMES: dict[Study, dict[str, Place]] = {
                            "linear mean": _accuracy("linear probe, mean"),
                            "knn": _accuracy("20 nearest, cls")},
     studies.ROBUSTNESS: {name: _accuracy("robustness, cls", name) for name in SHIFTS},
-    studies.SHAPE_BIAS: {
-        "shape accuracy": Place(("texture cue, cls",), "shape accuracy"),
-        **{f"{name}{short}": Place((f"{cue} cue, cls",), metric, factor)
-           for cue, short in (("texture", ""), ("coat", ", coat"))
-           for name, metric, factor in (("shape bias", "shape bias", 1.0),
-                                        ("coverage", "coverage", 1.0),
-                                        ("texture read", "decodable texture", PERCENT))}},
+    studies.SHAPE_BIAS: BIASES,
+    studies.CUE_CONFLICT: BIASES,
     studies.ATTENTION: {
         "lift": Place(("class token",), "lift"),
         "lift null": Place(("class token, null",), "lift"),
         "background": Place(("class token",), "background"),
         "recall": Place(("object tokens",), "recall60"),
-        "distance": Place(("distance",), f"block {LAST}"),
+        "distance": Place(("distance",), "block {last}"),
         "entropy mean": Place(("object tokens, mean head",), "entropy"),
         "entropy head 0": Place(("object tokens, head 0",), "entropy")},
     studies.EMBEDDING: {"purity": Place(("components, mean token",), "purity"),
@@ -107,11 +110,12 @@ def measurements(plan: Plan, only: Iterable[Study] | None = None) -> pd.DataFram
         only: the studies whose results are wanted, all if None.
     """
     wanted = [*OUTCOMES, studies.CROSS_CKA] if only is None else list(only)
-    rows = []
+    rows, asked = [], {study: set(settings) for study, settings in program(plan).items()}
     for setting, places in series_of(plan).items():
         values = _cost(setting)
         for study in OUTCOMES.keys() & wanted:
-            values |= _values(plan, study, setting)
+            if setting in asked[study]:
+                values |= _values(plan, study, setting)
         if studies.RECONSTRUCTION in wanted:
             values |= _above_floor(plan, setting, values)
         if set(SHARES) <= values.keys():
@@ -153,7 +157,9 @@ def _values(plan: Plan, study: Study, setting: Setting) -> dict[str, float]:
     if result is None:
         return {}
     records = {(r.protocol, r.metric, r.split): r for r in studies.records(result)}
-    found = {name: _read(records, place) for name, place in OUTCOMES[study].items()}
+    last = PRESETS[setting.preset]["depth"] - 1
+    found = {name: _read(records, place._replace(metric=place.metric.format(last=last)))
+             for name, place in OUTCOMES[study].items()}
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -174,14 +180,14 @@ def _similarities(plan: Plan) -> list[tuple]:
         rows += [(r.dataset, RATIO, r.setting["ratio"], r.seed, r.metric, r.value)
                  for r in (studies.records(result) if result else ())
                  if r.protocol == SIMILARITY and r.metric in names
-                 and r.setting["unit"] == min(plan.units)]
+                 and r.setting["unit"] == plan.patch]
     return rows
 
 
 def _cost(setting: Setting) -> dict[str, float]:
     """Multiplications of the encoder for one training image."""
-    patch = {} if setting.patch is None else {"patch": setting.patch}
-    return {"macs": autoencoder_macs(PRESETS[setting.preset] | patch, setting.ratio).encoder}
+    shape = PRESETS[setting.preset] | {"patch": setting.vit_patch}
+    return {"macs": autoencoder_macs(shape, setting.ratio).encoder}
 
 
 def _above_floor(plan: Plan, setting: Setting, values: Mapping[str, float]) -> dict[str, float]:
@@ -189,9 +195,8 @@ def _above_floor(plan: Plan, setting: Setting, values: Mapping[str, float]) -> d
     result = runs.find(plan.key(studies.FLOORS, setting), if_stale=plan.if_stale)
     if result is None:
         return {}
-    patch = setting.patch or PRESETS[setting.preset]["patch"]
     floor = {r.metric: r.value for r in studies.records(result)
-             if r.protocol == f"floor: patch mean {patch}"}
+             if r.protocol == f"floor: patch mean {setting.vit_patch}"}
     return {f"{name} floored": values[name] - factor * floor[metric]
             for name, (metric, factor) in METRICS.items() if name in values and metric in floor}
 
@@ -200,6 +205,7 @@ def judged(found: pd.DataFrame) -> dict[str, dict[str, Verdict]]:
     """By data set, under the name that readers see: a verdict on every claim about networks.
 
     Args:
-        found: from :func:`measurements`.
+        found: from :func:`measurements`; if it is empty, the verdicts are on the book's two sets.
     """
-    return {name: verdicts_of(found, key) for key, name in DATASETS.items()}
+    sets = set(found.dataset) or USUAL
+    return {name: verdicts_of(found, key) for key, name in DATASETS.items() if key in sets}

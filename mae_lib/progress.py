@@ -11,6 +11,7 @@ import pandas as pd
 from mae_lib import runs
 from mae_lib.studies import PRETRAINING, Plan, Setting, Study, program
 from mae_lib.studies.pretraining import checkpoint_folder
+from mae_lib.training.distributed import joined
 
 ALIVE = 180  # seconds since the last checkpoint: they are written every minute
 
@@ -49,10 +50,14 @@ def table(lines: list[Line], workers: int) -> str:
 
 def compute(plan: Plan, *, report: Callable[[str], object] = print) -> None:
     """Everything of a tier that is missing, trainings first. It may be stopped and started again.
+
+    Started by torchrun, all processes of the job compute each result together.
     """
-    for study, settings in program(plan).items():
-        found = plan.sweep(study, settings)
-        report(f"{study.kind}: {len(found.results)} results")
+    with joined() as here:
+        for study, settings in program(plan).items():
+            found = plan.sweep(study, settings)
+            if here.first:
+                report(f"{study.kind}: {len(found.results)} results")
 
 
 def _line(plan: Plan, study: Study, settings: list[Setting]) -> Line:

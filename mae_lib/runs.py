@@ -11,6 +11,7 @@ the reader's cache. Environment: ``MAE_LIB_PUBLISHED`` and ``MAE_LIB_CACHE`` nam
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -18,6 +19,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -48,6 +50,7 @@ class Key:
         ignore: modules that cannot change a value (progress, files), left out of the freshness.
         libraries: distributions whose version matters, besides torch and numpy.
         data: fingerprint of each image set by name; part of the freshness.
+        own: dotted names of modules whose own source counts, but not what they import.
     """
 
     kind: str
@@ -57,6 +60,7 @@ class Key:
     ignore: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
     data: dict[str, str] = field(default_factory=dict)
+    own: tuple[str, ...] = ()
 
     @property
     def identity(self) -> dict:
@@ -73,6 +77,7 @@ class Key:
         closure: dict[str, str] = {}
         for module in self.modules:
             closure |= import_closure(module)
+        closure |= {module: import_closure(module)[module] for module in self.own}
         kept = {m: digest for m, digest in closure.items() if m not in self.ignore}
         versions = {name: _version(name) for name in (*VERSIONS, *self.libraries)}
         return kept | {f"data: {name}": mark for name, mark in self.data.items()} | versions
@@ -97,7 +102,8 @@ def find_or_compute(key: Key, compute: Callable[[], dict], *,
 
     When two processes want the same result at once, the second waits for the first. A damaged file
     is noticed, noted and computed again. A result that cannot be stored (disk full) is returned
-    all the same, with a note.
+    all the same, with a note. The processes of one job (torchrun) ask and compute together: the
+    first decides, holds the lock and writes.
 
     Args:
         compute: returns ``{name: JSON value, numpy array or torch tensor}``; a dict whose values
@@ -106,15 +112,16 @@ def find_or_compute(key: Key, compute: Callable[[], dict], *,
 
     Raises:
         ValueError: unknown ``if_stale``.
+        RuntimeError: processes of one job that want different results, or see different folders.
     """
     if if_stale not in ("recompute", "show"):
         raise ValueError(f"if_stale must be 'recompute' or 'show', got {if_stale!r}")
     notes: list[str] = []
-    if found := find(key, if_stale=if_stale, notes=notes):
+    if found := _find_together(key, if_stale, notes):
         return found
-    with store.lock(cache_folder() / key.name):
+    with store.lock(cache_folder() / key.name) if _rank() == 0 else contextlib.nullcontext():
         notes.clear()  # looked at again below, when nobody is writing
-        if found := find(key, if_stale=if_stale, notes=notes):
+        if found := _find_together(key, if_stale, notes):
             return found
         return _compute(key, compute, notes)
 
@@ -126,6 +133,34 @@ def find(key: Key, *, if_stale: str = "show", notes: list[str] | None = None) ->
     fresh = [r for r in candidates if not r.stale]
     usable = fresh or (candidates if if_stale == "show" else [])
     return usable[0] if usable else None
+
+
+def _find_together(key: Key, if_stale: str, notes: list[str]) -> Result | None:
+    """As :func:`find`, but in a job of many processes all find what the first does, or nothing."""
+    found = find(key, if_stale=if_stale, notes=notes)
+    if (group := _job()) is None:
+        return found
+    said = [None] * group.get_world_size()
+    group.all_gather_object(said, (key.name, found is not None))
+    if len(wanted := sorted({name for name, _ in said})) > 1:
+        raise RuntimeError("processes of one job must want the same results in the same order, "
+                           f"got {' and '.join(wanted)}")
+    first_found = said[0][1]
+    if first_found and not (found := found or find(key, if_stale=if_stale, notes=notes)):
+        raise RuntimeError(f"MAE_LIB_CACHE must be a folder that all processes see; process "
+                           f"{_rank()} does not find {key.name} in {cache_folder()}")
+    return found if first_found else None
+
+
+def _job():
+    """``torch.distributed`` if this process has joined others, else None."""
+    torch = sys.modules.get("torch")  # joining needs it; nothing else here does
+    group = torch and torch.distributed
+    return group if group and group.is_available() and group.is_initialized() else None
+
+
+def _rank() -> int:
+    return group.get_rank() if (group := _job()) else 0
 
 
 def publish(names: Iterable[str] | None = None) -> list[Path]:
@@ -193,7 +228,8 @@ def _compute(key: Key, compute: Callable[[], dict], notes: list[str]) -> Result:
                   "created": datetime.now(UTC).isoformat(timespec="seconds")}
     plain, arrays, tensors = _split(value)
     try:
-        store.write(cache_folder() / key.name, {**provenance, "value": plain}, arrays, tensors)
+        if _rank() == 0:
+            store.write(cache_folder() / key.name, {**provenance, "value": plain}, arrays, tensors)
     except OSError as error:
         notes.append(str(error))
     return Result(_join(plain, arrays, tensors), provenance, "computed", [], notes)
@@ -309,9 +345,7 @@ def _version(distribution: str) -> str:
 
 
 def hardware() -> str:
-    """Processor and cores, and the accelerator if torch is loaded and has one."""
-    import sys
-
+    """Processor and cores, the accelerator if torch is loaded and has one, processes of the job."""
     name = platform.processor() or platform.machine()
     if (info := Path("/proc/cpuinfo")).exists():
         models = [s.partition(":")[2].strip() for s in info.read_text().splitlines()
@@ -321,7 +355,7 @@ def hardware() -> str:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         text += f", {torch.cuda.get_device_name()}"
-    return text
+    return text if (group := _job()) is None else f"{text}, {group.get_world_size()} processes"
 
 
 @lru_cache(maxsize=1)

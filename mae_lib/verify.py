@@ -12,13 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from mae_lib import runs, store, studies
-from mae_lib.data.images import ImageSet
 from mae_lib.identification import IDENTIFIABILITY, Trial
 from mae_lib.studies import Setting, Study
 from mae_lib.theory.identifiability.cases import run
-from mae_lib.training.pretrain import batch_index, mask_generator
 from mae_lib.training.schedule import Recipe
 from mae_lib.training.step import adamw, compile_step
+from mae_lib.training.stream import Steps
 
 FIRST_STEPS, FIRST_IMAGES = 60, 200
 STUDIES = {study.kind: study for study in (*studies.ALL, IDENTIFIABILITY)}
@@ -28,7 +27,8 @@ TOLERANCES = {"pretraining": 0.02, "filter_network": 0.02, "losses": 0.02, "reco
               "floors": 1e-4, "linear_probe": 2e-3, "pixel_probe": 2e-3, "lars_probe": 5e-3,
               "robustness": 2e-3, "shape_bias": 0.01, "attention": 5e-3, "embedding": 0.02,
               "pixel_embedding": 0.02, "latents": 5e-3, "pixel_latents": 5e-3, "locality": 5e-3,
-              "cross_cka": 1e-3, "detection": 0.05, "identifiability": 0.02}
+              "cross_cka": 1e-3, "detection": 0.05, "cue_conflict": 0.01,
+              "finetuning": 0.01, "identifiability": 0.02}
 TRAINED = ("pretraining", "filter_network")
 
 
@@ -84,7 +84,7 @@ def verify(*, full: bool = False, report: Callable[[str], object] = print) -> bo
             if kept.result.stale:
                 report(f"stale  {kept.name}: {'; '.join(kept.result.stale)}")
                 good = False
-        able = [kept for kept in found if _has_weights(kept)]
+        able = [kept for kept in found if has_weights(kept)]
         for kept, compare in _everything(able) if full else _sample(able):
             good &= _report(kept, compare, report)
         if full and len(able) < len(found):
@@ -96,17 +96,12 @@ def verify(*, full: bool = False, report: Callable[[str], object] = print) -> bo
 def first_losses(setting: Setting, steps: int) -> np.ndarray:
     """The losses of the first steps of a pretraining run, computed from nothing, ``[steps]``."""
     recipe = Recipe(views=setting.views, batch=setting.batch, lr=setting.lr)
-    images = studies.images(setting.dataset, "train", setting.train_images)
     network = studies.network(setting)
     step = compile_step(network, adamw(network, recipe), "eager")
-    masks = studies.masks(setting, network)
-    return np.array([_loss(step, masks, images, recipe, setting.seed, i)
+    seen = Steps(studies.images_of(setting, "train", setting.train_images), recipe.batch,
+                 setting.seed, studies.masks(setting, network), slice(None))
+    return np.array([step(*seen[i], recipe.rate(i)).item()
                      for i in range(min(steps, recipe.steps))])
-
-
-def _loss(step, masks, images: ImageSet, recipe: Recipe, seed: int, i: int) -> float:
-    index = batch_index(len(images), recipe.batch, seed, i)
-    return step(images.batch(index), masks(index, mask_generator(seed, i)), recipe.rate(i)).item()
 
 
 @contextlib.contextmanager
@@ -205,7 +200,7 @@ def _compare_read_out(kept: Published) -> Check:
     from mae_lib.evaluation.reconstruction import reconstruct_unmasked
     from mae_lib.evaluation.scores import score
 
-    test = studies.images(kept.setting.dataset, "test", kept.arguments["test_images"])
+    test = studies.images_of(kept.setting, "test", kept.arguments["test_images"])
     some, network = test.subset(slice(FIRST_IMAGES)), studies.model(kept.setting)
     again = score(some, lambda x: reconstruct_unmasked(network, x))
     items = {r.metric: r.items[:len(some)] for r in studies.records(kept.result)
@@ -230,7 +225,7 @@ def _compare_trial(kept: Published) -> Check:
                  TOLERANCES[kept.study.kind])
 
 
-def _has_weights(kept: Published) -> bool:
+def has_weights(kept: Published) -> bool:
     """Whether it can be computed again without training a network first."""
     if kept.study is studies.PRETRAINING or isinstance(kept.setting, Trial):
         return True

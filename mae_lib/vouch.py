@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from mae_lib import runs
-from mae_lib.verify import Published, published_only, read_all
+from mae_lib.verify import Published, has_weights, published_only, read_all
 
 
 def vouch(why: str, *, report: Callable[[str], object] = print) -> bool:
@@ -36,7 +36,7 @@ def vouch(why: str, *, report: Callable[[str], object] = print) -> bool:
         found, sound = read_all(report)
         stale = [kept for kept in found if kept.result.stale]
         sound &= all(_source_alone(kept, report) for kept in stale)
-        good = sound and all(_same(kept, report) for kept in _cheapest(stale))
+        good = sound and all([_same(kept, report) for kept in _cheapest(stale)])
     if good and stale:
         _record(stale, why)
     report(f"{len(stale)} results were out of date" + (", now vouched for" if good and stale
@@ -53,9 +53,10 @@ def _source_alone(kept: Published, report) -> bool:
 
 
 def _cheapest(stale: list[Published]) -> list[Published]:
-    """The quickest of each kind, and of pretraining each data set's."""
+    """The quickest of each kind and data set that needs no training of its own."""
     chosen: dict[tuple, Published] = {}
-    for kept in sorted(stale, key=lambda kept: kept.result.provenance["seconds"]):
+    able = [kept for kept in stale if has_weights(kept)]
+    for kept in sorted(able, key=lambda kept: kept.result.provenance["seconds"]):
         chosen.setdefault((kept.study.kind, getattr(kept.setting, "dataset", None)), kept)
     return list(chosen.values())
 

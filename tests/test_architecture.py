@@ -13,7 +13,7 @@ ROOMS = ["theory", "data", "models", "training", "evaluation", "ledger"]
 # What stands beside the rooms, and what of the rest each may import.
 BASE = {"sources", "store", "runs"}
 TOP = {"studies", "identification", "measurements", "theory_claims", "pages", "figures", "verify",
-       "vouch", "progress"}
+       "vouch", "progress", "dry_run"}
 
 
 def place(path: Path) -> str:
@@ -48,7 +48,7 @@ def allowed(name: str) -> set[str]:
         return {*ROOMS, *BASE, *TOP}
     if name == "book":
         return {"book", *BASE}
-    return {"book", "verify", "vouch", "progress", "studies"} if name == "cli" else set()
+    return {"book", "verify", "vouch", "progress", "dry_run", "studies"} if name == "cli" else set()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(PACKAGE).as_posix())

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mae_lib import studies
+from mae_lib.evaluation.coco import detections_to_coco
 from mae_lib.evaluation.records import from_value
 from mae_lib.studies import detection
 from mae_lib.studies.detection import DETECTION, DETECTOR_NOISE, FROZEN_DETECTION, scene_set
@@ -38,7 +39,8 @@ def test_more_scenes_begin_with_the_same_ones_under_another_fingerprint():
 
 
 def test_the_items_of_perfect_detections_are_ones_for_the_classes_that_occur():
-    records = detection._records(scene_set("test", 8), perfect(8), COMMON)
+    lists = detections_to_coco(perfect(8), range(8))
+    records = detection._records(scene_set("test", 8), lists, COMMON)
     occurring = len({k for labels in scene_set("test", 8).labels for k in labels})
     assert [(r.protocol, r.metric) for r in records] == [
         (protocol, metric) for protocol in ("box", "mask") for metric in ("ap", "ap50", "ap75")]

@@ -213,10 +213,10 @@ FRAMES = {"a": IMAGES[0], "b": IMAGES[1]}
     (lambda: figures.attention_grid(IMAGES, MAPS, IMAGES[:1, 0]), "masks must be one an image"),
     (lambda: figures.attention_grid(IMAGES, MAPS, None, [1]), "tokens must be one an image"),
     (lambda: figures.embedding_panels({}, "ab"), "maps must not be empty"),
-    (lambda: figures.embedding_panels(MAPS, "a" * 17), "classes at most 16, got 1 maps and 17"),
+    (lambda: figures.embedding_panels({"a": (np.zeros((17, 2)), range(17))}, "a" * 17),
+     "show at most 16 classes, got 1 maps and 17"),
     (lambda: figures.embedding_panels({"m": (IMAGES[0, 0], [0])}, "a"), "map 'm' must have"),
-    (lambda: figures.slider({"a": IMAGES[0]}, "x", "y"), "at least two pictures, got 1"),
-    (lambda: figures.slider({}, "x", "y"), "at least two pictures, got 0"),
+    (lambda: figures.slider({}, "x", "y"), "at least one picture, got none"),
     (lambda: figures.slider(FRAMES, "", "y"), "label and alt must say"),
     (lambda: figures.slider(FRAMES, "x", "y", start="c"), "start must be one of a, b, got 'c'"),
     (lambda: figures.slider(FRAMES | {"b": IMAGES[0, :, :2]}, "x", "y"), "all be of one size"),
@@ -226,3 +226,8 @@ FRAMES = {"a": IMAGES[0], "b": IMAGES[1]}
 def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_single_picture_needs_no_slider():
+    alone = figures.slider({"a": IMAGES[0]}, "x", "y")
+    assert alone.count("<img") == 1 and "<input" not in alone and "<script" not in alone

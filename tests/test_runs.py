@@ -143,6 +143,18 @@ def test_a_result_says_where_it_came_from(key):
     assert abs(time.time() - np.datetime64(origin["created"][:19]).astype(int)) < 600
 
 
+def test_of_its_own_module_only_the_source_counts_not_what_it_imports(key, package):
+    own = changed(key, modules=("mae_lib.b",), own=("mae_lib.a",))
+    assert own.freshness().keys() >= {"mae_lib.a", "mae_lib.b"}
+    alone = changed(key, modules=(), own=("mae_lib.a",))
+    assert "mae_lib.b" not in alone.freshness()
+    runs.find_or_compute(alone, Computed())
+    (package / "b.py").write_text("N = 2\n")
+    assert not runs.find(alone).stale
+    (package / "a.py").write_text("def f():\n    return 3\n")
+    assert runs.find(alone, if_stale="show").stale == ["mae_lib.a has changed"]
+
+
 def test_numpy_settings_do_not_lose_what_was_computed(key):
     key = changed(key, settings={"ratio": np.float32(0.5), "units": (4, 8)}, seed=np.int64(3))
     compute = Computed()

@@ -37,8 +37,8 @@ def result():
 def seen():
     """Last-block attention, cell coverage of the masks, and the encoder, over all images."""
     encoder = studies.model(PLAIN).encoder
-    images = studies.images("menagerie", "test", COUNT).batch(slice(None))
-    masks = object_masks("menagerie", COUNT)
+    test = studies.images("menagerie", "test", COUNT)
+    images, masks = test.batch(slice(None)), object_masks(test, PLAIN)
     patch, (h, w) = encoder.patch, encoder.grid
     cells = masks.double().view(COUNT, h, patch, w, patch).mean((2, 4)).flatten(1).numpy()
     return attention_maps(encoder, images)[-1].double().numpy(), cells, encoder
@@ -107,8 +107,9 @@ def test_distances_are_shares_of_the_side_one_a_block(result, seen):
 
 def test_figures_get_maps_of_the_first_images_and_the_mass_that_counts(result, seen):
     value, (A, _, encoder) = result.value, seen
-    assert np.array_equal(value["images"], studies.images("menagerie", "test", COUNT).images[:3])
-    assert np.array_equal(value["masks"], object_masks("menagerie", COUNT)[:3].numpy())
+    test = studies.images("menagerie", "test", COUNT)
+    assert np.array_equal(value["images"], test.images[:3])
+    assert np.array_equal(value["masks"], object_masks(test, PLAIN)[:3].numpy())
     h, w = encoder.grid
     expected = {"cls": A[:3].mean(1)[:, 0, 1:],
                 "token": A[range(3), 0, 1 + value["tokens"], 1:],
@@ -129,19 +130,17 @@ def test_nothing_to_score_is_not_tested(monkeypatch):
     assert {row["status"] for row in found["records"]} == {"not tested"}
 
 
-def test_masks_come_with_the_very_pictures_that_are_tested(monkeypatch):
-    other = studies.images("menagerie", "train", COUNT)
-    monkeypatch.setattr(attention, "images", lambda *_: other)
+def test_masks_come_with_the_very_pictures_that_are_tested():
     with pytest.raises(RuntimeError, match="not the test images"):
-        object_masks("menagerie", COUNT)
+        object_masks(studies.images("menagerie", "train", COUNT), PLAIN)
 
 
-def test_of_clothes_the_object_is_all_that_is_not_black(monkeypatch):
+def test_of_clothes_the_object_is_all_that_is_not_black():
     pixels = np.zeros((1, 3, 32, 32), np.uint8)
     pixels[:, :, 5, 7:9] = 1
     clothes = ImageSet(pixels, np.zeros(1, np.int64), ("coat",), "clothes", "0")
-    monkeypatch.setattr(attention, "images", lambda *_: clothes)
-    assert object_masks("fashion_mnist", 1).nonzero().tolist() == [[0, 5, 7], [0, 5, 8]]
+    setting = studies.Setting("fashion_mnist", **COMMON)
+    assert object_masks(clothes, setting).nonzero().tolist() == [[0, 5, 7], [0, 5, 8]]
 
 
 def test_an_embedding_has_a_number_a_draw_and_a_map_of_the_first(monkeypatch):

@@ -117,7 +117,7 @@ def test_components_are_fitted_on_the_training_images_alone():
 
 
 def test_pictures_without_known_causes_keep_the_facts_of_their_pixels(monkeypatch):
-    def clothes(dataset, split, count):
+    def clothes(dataset, split, count, size, root):
         rng = np.random.default_rng(len(split))
         size = rng.integers(8, 30, count)
         there = np.arange(32) < size[:, None]
@@ -126,7 +126,7 @@ def test_pictures_without_known_causes_keep_the_facts_of_their_pixels(monkeypatc
         return ImageSet(images, rng.integers(0, 10, count), tuple("abcdefghij"), dataset,
                         f"{split} {count}")
 
-    for module in (latents, probing):
+    for module in (latents, studies.sets):
         monkeypatch.setattr(module, "images", clothes)
     encoder = studies.model(replace(PLAIN, views=0))
     monkeypatch.setattr(probing, "model", lambda setting, if_stale: encoder)

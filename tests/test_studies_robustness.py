@@ -72,7 +72,7 @@ def test_the_key_rests_on_every_shifted_set():
 def test_photographs_that_were_trained_on_are_no_filtered_set(train_images, tested, monkeypatch):
     setting = studies.Setting("fashion_mnist", views=0, preset="toy", train_images=train_images)
     shown = []
-    for name in ("model", "LINEAR_PROBE", "_probes", "images"):
+    for name in ("model", "LINEAR_PROBE", "_probes", "images_of"):
         monkeypatch.setattr(robustness, name, lambda *a, **k: FakeModel())
     monkeypatch.setattr(robustness, "shifted_images", lambda d, name, *a, **k: name)
     monkeypatch.setattr(robustness, "_score", lambda e, p, test, *a: shown.append(test) or [])
@@ -148,7 +148,7 @@ def test_few_decisions_give_no_bias_but_everything_else():
 def test_enough_decisions_give_the_share_of_shape():
     bias, right = decide(seen_by(1, 0))
     about = {"setting": {}, "seed": 0, "dataset": "d", "split": "test", "protocol": "p"}
-    records = shape_bias._bias_records(bias, about)
+    records = shape_bias.bias_records(bias, about)
     assert [(r.metric, r.value, r.n) for r in records] == [
         ("shape bias", bias.bias, bias.n_decisive), ("coverage", bias.coverage, 320)]
     said = {name: right[f"{name} accuracy"].sum() for name in ("shape", "texture")}

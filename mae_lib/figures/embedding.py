@@ -21,7 +21,8 @@ def embedding_panels(maps: Mapping[str, tuple[np.ndarray, np.ndarray]], classes:
 
     Args:
         maps: ``{title: (xy [n,2], labels [n])}``; a panel without points says so.
-        classes: names, in label order, at most 16; those that no panel shows are left out.
+        classes: names, in label order; those that no panel shows are left out, and at most 16 may
+            be shown.
 
     Raises:
         ValueError: no maps; more classes than markers; points and labels that do not fit.
@@ -64,9 +65,10 @@ def _marker(place: int) -> dict:
 
 
 def _check(maps, classes) -> None:
-    if not maps or len(classes) > 2 * len(SHAPES):
-        raise ValueError(f"maps must not be empty and classes at most {2 * len(SHAPES)}, "
-                         f"got {len(maps)} maps and {len(classes)} classes")
+    shown = {int(label) for _, labels in maps.values() for label in labels}
+    if not maps or len(shown) > 2 * len(SHAPES):
+        raise ValueError(f"maps must not be empty and show at most {2 * len(SHAPES)} classes, "
+                         f"got {len(maps)} maps and {len(shown)} classes")
     for title, (xy, labels) in maps.items():
         if np.shape(xy) != (len(labels), 2):
             raise ValueError(f"map {title!r} must have points [n,2] and labels [n], "

@@ -20,7 +20,8 @@ DPI = 150
 
 def slider(frames: Mapping[str, np.ndarray | Figure], label: str, alt: str, *,
            start: str | None = None) -> str:
-    """One picture at a time, chosen with a slider; without scripts, all of them in a column.
+    """One picture at a time, chosen with a slider; without scripts, all of them in a column. A
+    single picture stands there without a slider.
 
     Args:
         frames: ``{value: picture}`` in the order of the slider, all of one size: figures, or images
@@ -30,7 +31,7 @@ def slider(frames: Mapping[str, np.ndarray | Figure], label: str, alt: str, *,
         start: the value shown first; the first one if None.
 
     Raises:
-        ValueError: fewer than two frames, another size or kind among them, no label or text, a
+        ValueError: no frames, another size or kind among them, no label or text, a
             start that is no value.
     """
     start = next(iter(frames), None) if start is None else start
@@ -38,6 +39,8 @@ def slider(frames: Mapping[str, np.ndarray | Figure], label: str, alt: str, *,
     values = list(frames)
     pictures = "".join(_frame(picture, f"{label} {value}", alt)
                        for value, picture in frames.items())
+    if len(values) == 1:
+        return f'<div class="mae-slider"><div class="mae-slider-frames">{pictures}</div></div>'
     style, code = ((FOLDER / f"sliders.{kind}").read_text(encoding="utf-8")
                    for kind in ("css", "js"))
     return (f'<div class="mae-slider" role="group" aria-label="{escape(label)}: {escape(alt)}">'
@@ -68,8 +71,8 @@ def _png(picture: np.ndarray | Figure) -> bytes:
 
 
 def _check(frames, label: str, alt: str, start: str | None) -> None:
-    if len(frames) < 2:
-        raise ValueError(f"frames must hold at least two pictures, got {len(frames)}")
+    if not frames:
+        raise ValueError("frames must hold at least one picture, got none")
     if not label or not alt:
         raise ValueError(f"label and alt must say what is shown, got {label!r} and {alt!r}")
     if start not in frames:

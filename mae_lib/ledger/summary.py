@@ -11,6 +11,10 @@ from scipy import stats
 from mae_lib.evaluation.records import EvalRecord, frame
 from mae_lib.ledger.statistics import Interval, t_interval, wilson
 
+# Columns that a summary has even if nothing was tested.
+ALWAYS = ("dataset", "preset", "ratio", "unit", "protocol", "metric", "value", "low", "high",
+          "over", "seeds", "n")
+
 
 def summarise(records: Iterable[EvalRecord]) -> pd.DataFrame:
     """One row for each setting, data set, protocol and metric, means over seeds.
@@ -25,6 +29,8 @@ def summarise(records: Iterable[EvalRecord]) -> pd.DataFrame:
             splits: one would count as a second run.
     """
     tested = [record for record in records if record.status == "ok"]
+    if not tested:
+        return pd.DataFrame(columns=list(ALWAYS))
     table = frame(tested).assign(record=tested)
     own = {"seed", "value", "record", "status", "reason", "n", "split"}
     keys = [column for column in table.columns if column not in own]
@@ -40,7 +46,8 @@ def ordering(table: pd.DataFrame, factor: str, value: str = "value") -> str:
 
 def with_interval(table: pd.DataFrame, digits: int = 2, scale: float = 1) -> pd.Series:
     """Each row as ``"mean [low, high]"``; the mean alone where there is no interval."""
-    return table.apply(lambda row: _text(row, digits, scale), axis=1)
+    texts = [_text(row, digits, scale) for _, row in table.iterrows()]
+    return pd.Series(texts, table.index, dtype=object)
 
 
 def only(table: pd.DataFrame, **values) -> pd.DataFrame:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from scipy.special import logit
 
+from mae_lib.data.official.variants import variant_spec
+from mae_lib.data.protocols import Images
 from mae_lib.data.shifts import SHIFTS
 from mae_lib.evaluation.robustness import effective_robustness
 from mae_lib.ledger.summary import only, summarise, with_interval
 from mae_lib.pages import present
-from mae_lib.studies import Plan, Sweep, images
-from mae_lib.studies.robustness import shifted_images
+from mae_lib.studies import Plan, Sweep
+from mae_lib.studies.robustness import VARIANT_SPLITS, shifted_images, variant_of
 
 PLAIN = "plain"
 COLUMNS = {PLAIN: "IN1K", **SHIFTS}  # of Kong et al., by our test sets
@@ -33,6 +36,8 @@ def of(*sweeps: Sweep) -> pd.DataFrame:
             found[PLAIN if record.split == "test" else record.split].append(record)
     parts = [present.named(summarise(found[name])).assign(**{"test set": name})
              for name in COLUMNS if name in found]
+    if not parts:
+        return summarise([]).assign(**{"test set": ""})
     return pd.concat(parts, ignore_index=True)
 
 
@@ -83,13 +88,27 @@ def contact_sheet(plan: Plan, dataset: str, columns: int) -> dict[str, np.ndarra
 
     Fewer columns where fewer classes are in all sets.
     """
-    sets = {PLAIN: images(dataset, "test", LOOKED_AT)} | {
-        name: shifted_images(dataset, name, LOOKED_AT, plan.if_stale,
-                             filter_images=plan.filter_images, filter_epochs=plan.filter_epochs)
-        for name in SHIFTS}
-    shared = sorted(set.intersection(*(set(found.labels.tolist()) for found in sets.values())))
-    return {name: np.stack([found.images[np.argmax(found.labels == label)]
-                            for label in shared[:columns]]) / 255 for name, found in sets.items()}
+    plain = replace(plan, test_images=plan.probe_test_images).test_set(dataset)
+    sets = {PLAIN: (plain, plain.labels)}
+    for name in SHIFTS:
+        find = _published if dataset == "imagenet" else _drawn
+        sets[name] = find(plan, dataset, name)
+    shared = sorted(set.intersection(*(set(labels.tolist()) for _, labels in sets.values())))
+    return {name: found.batch([int(np.argmax(labels == label)) for label in shared[:columns]])
+            .numpy() for name, (found, labels) in sets.items()}
+
+
+def _drawn(plan: Plan, dataset: str, name: str) -> tuple[Images, np.ndarray]:
+    found = shifted_images(dataset, name, LOOKED_AT, plan.if_stale,
+                           filter_images=plan.filter_images, filter_epochs=plan.filter_epochs)
+    return found, found.labels
+
+
+def _published(plan: Plan, dataset: str, name: str) -> tuple[Images, np.ndarray]:
+    """A published set and the first ImageNet class of each picture."""
+    known = next(v for v, split, prefix in VARIANT_SPLITS if (split, prefix) == (name, ""))
+    found = variant_of(next(s for s in plan.core if s.dataset == dataset), known)
+    return found, np.array([min(t) for t in variant_spec(known).targets(found.labels)])
 
 
 def _beyond(part: pd.DataFrame, level: str) -> pd.DataFrame:

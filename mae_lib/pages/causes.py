@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 
 from mae_lib.data.menagerie import CLASSES, LATENTS, cue_conflict
+from mae_lib.data.official.human_categories import CATEGORIES
 from mae_lib.evaluation.records import EvalRecord
 from mae_lib.ledger.statistics import wilson
 from mae_lib.ledger.summary import only, summarise
-from mae_lib.studies import Sweep
+from mae_lib.studies import CUE_CONFLICT, SHAPE_BIAS, Plan, Study, Sweep
+from mae_lib.studies.cue_conflict import pictures as photographs
 from mae_lib.studies.sets import PRESET, SIZE
 
 CUES = {"texture": "plain texture", "coat": "coat"}
@@ -19,6 +21,8 @@ TOKENS = {"cls": "class token", "mean": "mean token"}
 ANSWERS = {"accuracy, congruent": "cues agree", "accuracy, shape only": "shape alone",
            "accuracy, texture only": "coat alone", "decodable shape": "shape, own probe",
            "decodable texture": "coat, own probe"}
+UNKNOWN = "Not measured: nobody knows the causes of these pictures."
+CONFLICTS = 16  # shapes of the photographs, in their order
 LEVELS = {"level 4": "4: class and superclass", "level 3": "3: pose, coat, landscape",
           "level 2": "2: parts, horizon", "level 1": "1: light, grain, clutter",
           "level 0": "0: facts of the pixels"}
@@ -39,6 +43,13 @@ def cues(records: Iterable[EvalRecord]) -> pd.DataFrame:
     return table
 
 
+def shape_bias_study(plan: Plan) -> tuple[Study, str]:
+    """What measures shape bias of a plan, and its cue that tells most, by its reader's name."""
+    if "imagenet" in plan.datasets:
+        return CUE_CONFLICT, CUES["texture"]
+    return SHAPE_BIAS, CUES["coat"]
+
+
 def blind_bias(shape_accuracy, classes: int = len(CLASSES)):
     """Shape bias to expect of a probe that does not see the coat at all.
 
@@ -56,7 +67,7 @@ def blind(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def bias_by_class(measured: Sweep, cue: str, token: str = "cls") -> pd.DataFrame:
-    """Shape bias among the pictures of each shape, ``[classes, ratios]`` at the smallest unit.
+    """Shape bias among the pictures of each shape in a ratio series, ``[classes, ratios]``.
 
     The mean over seeds; missing where nothing was decided for either cue.
 
@@ -64,19 +75,22 @@ def bias_by_class(measured: Sweep, cue: str, token: str = "cls") -> pd.DataFrame
         cue: ``"texture"`` or ``"coat"``.
         token: ``"cls"`` or ``"mean"``.
     """
-    unit = min(s.unit for s in measured.settings)
-    found = [pd.Series(r.value[f"per_class/{cue} cue, {token}"], CLASSES, name=f"{s.ratio:g}")
-             for s, r in zip(measured.settings, measured.results, strict=True) if s.unit == unit]
+    classes = CATEGORIES if measured.settings[0].dataset == "imagenet" else CLASSES
+    found = [pd.Series(r.value[f"per_class/{cue} cue, {token}"], classes, name=f"{s.ratio:g}")
+             for s, r in zip(measured.settings, measured.results, strict=True)]
     each = pd.concat(found, axis=1)
-    return each.T.groupby(level=0).mean().T.reindex(CLASSES)
+    return each.T.groupby(level=0).mean().T.reindex(classes)
 
 
-def conflict_pictures(places: Sequence[int]) -> tuple[dict[str, np.ndarray], list[str]]:
+def conflict_pictures(plan: Plan, places: Sequence[int]
+                      ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Pictures as the models see them in rows of :func:`mae_lib.figures.reconstruction_grid`, and
     their titles, ``"shape, then coat"``.
 
-    The same pictures, by their place in the test set, in four versions.
+    The same pictures, by their place in the test set; of the Menagerie in four versions.
     """
+    if "imagenet" in plan.datasets:
+        return _conflict_photographs(plan, places)
     kinds = {"plain\ntexture": {"cue": "texture"}, "coat": {"cue": "coat"},
              "shape\nalone": {"cue": "coat", "shown": "shape"},
              "coat\nalone": {"cue": "coat", "shown": "texture"}}
@@ -84,6 +98,13 @@ def conflict_pictures(places: Sequence[int]) -> tuple[dict[str, np.ndarray], lis
              for name, kind in kinds.items()}
     rows = {name: np.concatenate([d.images for d in some]) / 255 for name, some in drawn.items()}
     return rows, [f"{CLASSES[d.shapes[0]]},\n{CLASSES[d.textures[0]]}" for d in drawn["coat"]]
+
+
+def _conflict_photographs(plan: Plan, places: Sequence[int]) -> tuple:
+    seen = photographs(next(s for s in plan.core if s.dataset == "imagenet"))
+    spread = [int(place * len(seen.images) / CONFLICTS) for place in places]
+    return ({"cue\nconflict": seen.images.batch(spread).numpy()},
+            [f"{seen.shapes[i]},\n{seen.textures[i]}" for i in spread])
 
 
 def held(records: Iterable[EvalRecord], metrics: Iterable[str] = LEVELS) -> pd.DataFrame:

@@ -9,15 +9,16 @@ import pandas as pd
 import torch
 from torchvision.ops import nms
 
-from mae_lib.data.menagerie import CLASSES
+from mae_lib.data.objects import ObjectSet
+from mae_lib.data.official.coco import CocoSet
 from mae_lib.figures import Thing
 from mae_lib.ledger import paper
 from mae_lib.ledger.summary import only, summarise, with_interval
 from mae_lib.studies import Sweep
-from mae_lib.studies.detection import SHOWN, scene_set
+from mae_lib.studies.detection import SHOWN, objects_of
 
 KINDS = {"box": "AP box", "mask": "AP mask"}  # protocol, and the column that the paper prints
-OURS, THEIRS = "AP (%): our scenes", "AP (%): COCO (Kong et al.)"
+OURS, THEIRS = "AP (%): ours", "AP (%): Kong et al."
 SAME = 0.5  # overlap of boxes that are taken for one object in a picture
 TRUTH, UNTRAINED = "what is there", "untrained"
 
@@ -26,32 +27,32 @@ def scenes(measured: Sweep, initial: Sweep, ratios: Sequence[float], count: int
            ) -> tuple[np.ndarray, dict[str, list[list[Thing]]]]:
     """What :func:`mae_lib.figures.scene_grid` draws: ``count`` test scenes (at most those that a
     result keeps) with the truth and with what the detectors of the first seed are sure of."""
-    count = min(count, SHOWN)
-    found = {TRUTH: true_things(count), UNTRAINED: found_things(initial.results[0].value, count)}
+    there = objects_of(measured.settings[0], "test", min(count, SHOWN))
+    found = {TRUTH: true_things(there), UNTRAINED: found_things(initial.results[0].value, there)}
     for ratio in ratios:
-        found[f"ratio {ratio:g}"] = found_things(_at(measured, ratio).value, count)
-    return scene_set("test", count).images / 255, found
+        found[f"ratio {ratio:g}"] = found_things(_at(measured, ratio).value, there)
+    return there.batch(slice(None)).numpy(), found
 
 
-def true_things(count: int) -> list[list[Thing]]:
-    """Objects of the first test scenes."""
-    there = scene_set("test", count)
-    return [[Thing(CLASSES[label - 1], box, mask)
+def true_things(there: ObjectSet | CocoSet) -> list[list[Thing]]:
+    """The objects of each scene."""
+    return [[Thing(there.categories[label - 1], box, mask)
              for label, box, mask in zip(*objects, strict=True)]
             for objects in zip(there.labels, there.boxes, there.masks, strict=True)]
 
 
-def found_things(value: dict, count: int) -> list[list[Thing]]:
-    """What is kept of a detector's finds in the first scenes, see ``mae_lib.studies.detection``.
+def found_things(value: dict, there: ObjectSet | CocoSet) -> list[list[Thing]]:
+    """What is kept of a detector's finds in these scenes, the first of the test set, see
+    ``mae_lib.studies.detection``.
 
     Detectors give one place several names; only the surest is returned.
     """
     rows, things = value["shown"].astype(np.float32), []
-    for scene in range(count):
+    for scene in range(len(there)):
         here = np.flatnonzero(rows[:, 0] == scene)
         boxes = torch.from_numpy(rows[here, 3:])
         surest = here[nms(boxes, torch.from_numpy(rows[here, 2]), SAME).numpy()]
-        things.append([Thing(CLASSES[int(rows[k, 1]) - 1], rows[k, 3:],
+        things.append([Thing(there.categories[int(rows[k, 1]) - 1], rows[k, 3:],
                              value["shown masks"][scene] == 1 + k) for k in surest])
     return things
 

@@ -6,14 +6,16 @@ import importlib.metadata
 import json
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import pandas as pd
 
 from mae_lib import runs
 from mae_lib.ledger.summary import only
 from mae_lib.models.methods import PRESETS
-from mae_lib.studies import Sweep
+from mae_lib.studies import Plan, Setting, Sweep
+from mae_lib.studies.program import SMALL
+from mae_lib.studies.settings import DATASETS
 
-DATASETS = {"menagerie": "Menagerie", "fashion_mnist": "Fashion-MNIST"}
 NAMES = {
     "dataset": {"menagerie medium32 test": "Menagerie", "fashion_mnist test": "Fashion-MNIST",
                 **DATASETS},
@@ -33,6 +35,40 @@ def named(table: pd.DataFrame) -> pd.DataFrame:
     return table.replace({column: names for column, names in NAMES.items() if column in table})
 
 
+def of(table: pd.DataFrame, series: Iterable[Setting]) -> pd.DataFrame:
+    """Rows of a summary about the networks of a series: two of a kind may share ratio and unit."""
+    wanted = {(s.ratio, s.unit, s.vit_patch) for s in series}
+    places = zip(table.ratio, table.unit, _patches(table), strict=True)
+    return table[np.array([place in wanted for place in places], bool)]
+
+
+def scale(plan: Plan) -> int:
+    """Pixels of the paper that one of ours stands for: on small pictures units are half as wide."""
+    return 1 if min(s.size for s in plan.core) > SMALL else 2
+
+
+def stand_for(what: str, sides: Iterable[int], scale: int) -> str:
+    """A sentence on our sizes and the paper's, if they differ."""
+    if scale == 1:
+        return ""
+    ours, theirs = (", ".join(map(str, some)) for some in (sides, [scale * s for s in sides]))
+    return f"Our {what} of {ours} pixels stand for the paper's {theirs}."
+
+
+def by_network(table: pd.DataFrame, columns: str, values: str = "text") -> pd.DataFrame:
+    """One row a network: data set, ratio, masking unit and, where they differ, ViT patch."""
+    table = table.assign(**{"unit (pixels)": table.unit, "patch (pixels)": _patches(table)})
+    keys = ["dataset", "ratio", "unit (pixels)"]
+    keys += ["patch (pixels)"] if table["patch (pixels)"].nunique() > 1 else []
+    return table.pivot_table(values, keys, columns, aggfunc="first", sort=False).reset_index()
+
+
+def _patches(table: pd.DataFrame) -> pd.Series:
+    """Side of the ViT patch of each row: the preset's where none is named."""
+    own = table.preset.map(lambda name: PRESETS[name]["patch"])
+    return (table["patch"].fillna(own) if "patch" in table else own).astype(int)
+
+
 def panels(table: pd.DataFrame, metrics: Sequence[str] = ("SSIM", "FSIM", "PSNR (dB)", "−MSE"),
            ) -> pd.DataFrame:
     """Rows of these metrics with a ``panel`` each, metric by metric, data sets side by side."""
@@ -44,10 +80,11 @@ def panels(table: pd.DataFrame, metrics: Sequence[str] = ("SSIM", "FSIM", "PSNR 
 
 def attention_panels(found: pd.DataFrame) -> pd.DataFrame:
     """Rows of a summary for curves: lift with its control, recall and distance, one panel each."""
+    last = max(PRESETS[name]["depth"] for name in found.preset) - 1
     looked_at = {("class token", "lift"): ("lift of the class token", "this picture"),
                  ("class token, null", "lift"): ("lift of the class token", "another picture"),
                  ("object tokens", "recall60"): ("recall of object tokens", "this picture"),
-                 ("distance", "block 3"): ("distance (image sides)", "this picture")}
+                 ("distance", f"block {last}"): ("distance (image sides)", "this picture")}
     rows = [found[(found.protocol == protocol) & (found.metric == metric)]
             .assign(score=score, protocol=line)
             for (protocol, metric), (score, line) in looked_at.items()]
@@ -88,10 +125,7 @@ def floor_line(floor: pd.DataFrame, sizes: Iterable[int]) -> pd.DataFrame:
 
 def above_floor(found: pd.DataFrame, floor: pd.DataFrame) -> pd.DataFrame:
     """A named summary less the floor of its own patch: a picture of one colour a patch."""
-    patch = found.preset.map(lambda name: PRESETS[name]["patch"])
-    if "patch" in found:
-        patch = found.patch.fillna(patch)
-    protocol = "floor: patch mean " + patch.astype(int).astype(str)
+    protocol = "floor: patch mean " + _patches(found).astype(str)
     known = floor.set_index(["dataset", "protocol", "metric"]).value
     less = known[list(zip(found.dataset, protocol, found.metric, strict=True))].to_numpy()
     return found.assign(**{name: found[name] - less for name in ("value", "low", "high")})

@@ -20,9 +20,10 @@ from mae_lib.models.margins import far_pixels, scattering
 from mae_lib.models.masks import Mask, random_mask
 from mae_lib.models.methods import PRESETS
 from mae_lib.models.patches import patch_grid, unpatchify
-from mae_lib.pages.present import DATASETS, named
+from mae_lib.pages.present import named
 from mae_lib.studies import Sweep, images
 from mae_lib.studies.sets import PRESET, SIZE
+from mae_lib.studies.settings import DATASETS
 
 USUAL = "usual"
 LOW_LEVEL = "image factors, class token", "latents, class token"

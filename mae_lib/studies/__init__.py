@@ -5,8 +5,10 @@ what it finds in :mod:`mae_lib.runs`; the rooms below know nothing of each other
 """
 
 from mae_lib.studies.attention import ATTENTION
+from mae_lib.studies.cue_conflict import CUE_CONFLICT
 from mae_lib.studies.detection import DETECTION
 from mae_lib.studies.embedding import EMBEDDING, PIXEL_EMBEDDING
+from mae_lib.studies.finetuning import FINETUNING
 from mae_lib.studies.latents import LATENTS, PIXEL_LATENTS
 from mae_lib.studies.locality import LOCALITY
 from mae_lib.studies.losses import LOSSES
@@ -16,18 +18,19 @@ from mae_lib.studies.probing import LARS_PROBE, LINEAR_PROBE, PIXEL_PROBE
 from mae_lib.studies.program import program
 from mae_lib.studies.reconstruction import FLOORS, RECONSTRUCTION
 from mae_lib.studies.robustness import FILTER_NETWORK, ROBUSTNESS
-from mae_lib.studies.sets import images
-from mae_lib.studies.settings import Setting, grid, one_each, untrained
+from mae_lib.studies.sets import images, images_of
+from mae_lib.studies.settings import DATASETS, Setting, grid, one_each, untrained
 from mae_lib.studies.shape_bias import SHAPE_BIAS
 from mae_lib.studies.similarity import CROSS_CKA
 from mae_lib.studies.study import Study, Sweep, records, sweep
 
 ALL = (PRETRAINING, LOSSES, RECONSTRUCTION, FLOORS, LINEAR_PROBE, LARS_PROBE, PIXEL_PROBE,
-       FILTER_NETWORK, ROBUSTNESS, SHAPE_BIAS, ATTENTION, EMBEDDING, PIXEL_EMBEDDING, LATENTS,
-       PIXEL_LATENTS, LOCALITY, CROSS_CKA, DETECTION)
+       FILTER_NETWORK, ROBUSTNESS, SHAPE_BIAS, CUE_CONFLICT, ATTENTION, EMBEDDING,
+       PIXEL_EMBEDDING, LATENTS, PIXEL_LATENTS, LOCALITY, CROSS_CKA, DETECTION, FINETUNING)
 
-__all__ = ["ALL", "ARMS", "ATTENTION", "CROSS_CKA", "DETECTION", "EMBEDDING", "FILTER_NETWORK",
-           "FLOORS", "LARS_PROBE", "LATENTS", "LINEAR_PROBE", "LOCALITY", "LOSSES",
-           "PIXEL_EMBEDDING", "PIXEL_LATENTS", "PIXEL_PROBE", "PRETRAINING", "RECONSTRUCTION",
-           "ROBUSTNESS", "SHAPE_BIAS", "Plan", "Setting", "Study", "Sweep", "grid", "images",
-           "masks", "model", "network", "one_each", "program", "records", "sweep", "untrained"]
+__all__ = ["ALL", "ARMS", "ATTENTION", "CROSS_CKA", "CUE_CONFLICT", "DATASETS", "DETECTION",
+           "EMBEDDING", "FILTER_NETWORK", "FINETUNING", "FLOORS", "LARS_PROBE", "LATENTS",
+           "LINEAR_PROBE", "LOCALITY", "LOSSES", "PIXEL_EMBEDDING", "PIXEL_LATENTS", "PIXEL_PROBE",
+           "PRETRAINING", "RECONSTRUCTION", "ROBUSTNESS", "SHAPE_BIAS", "Plan", "Setting", "Study",
+           "Sweep", "grid", "images", "images_of", "masks", "model", "network", "one_each",
+           "program", "records", "sweep", "untrained"]

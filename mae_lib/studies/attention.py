@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mae_lib.data.menagerie import draw
+from mae_lib.data.protocols import Images
 from mae_lib.evaluation.attention import (
     attention_distance,
     attention_maps,
@@ -22,11 +23,11 @@ from mae_lib.evaluation.localisation import attention_scores, central_token, cov
 from mae_lib.evaluation.records import EvalRecord, not_tested, records_of, to_value
 from mae_lib.models.encoder import Encoder
 from mae_lib.studies.pretraining import model
-from mae_lib.studies.sets import PRESET, SIZE, images
+from mae_lib.studies.sets import PRESET, images_of
 from mae_lib.studies.settings import Setting, without_seed
 from mae_lib.studies.study import Study
 
-BATCH = 50
+BATCH, TOKENS = 50, 65  # images at a time of so many tokens; fewer where there are more
 ALL_HEADS, HEAD_0 = "object tokens", "object tokens, head 0"
 WHOLE = ("lift", "auroc", "pointing", "iou60", "recall60", "background", "entropy", "largest",
          "lift_without_largest")
@@ -37,16 +38,18 @@ KEPT = {"class token": WHOLE, "mean patch": WHOLE,
         HEAD_0: ("lift", "recall60", "entropy"), "object tokens, mean head": ("entropy",)}
 
 
-def object_masks(dataset: str, test_images: int) -> Tensor:
-    """Where the object is in the test images, bool ``[N,H,W]``: of clothes, all that is not black.
+def object_masks(test: Images, setting: Setting) -> Tensor | None:
+    """Where the object is in test images, bool ``[N,H,W]``: of clothes, all that is not black; None
+    for photographs, of which nobody has said it.
 
     Raises:
         RuntimeError: the Menagerie drew other pictures with masks than without.
     """
-    test = images(dataset, "test", test_images)
-    if dataset == "fashion_mnist":
+    if setting.dataset == "fashion_mnist":
         return torch.from_numpy(test.images[:, 0] > 0)
-    drawn = draw("test", test_images, SIZE, PRESET)
+    if setting.dataset != "menagerie":
+        return None
+    drawn = draw("test", len(test), setting.size, PRESET)
     if not np.array_equal(drawn.images, test.images):
         raise RuntimeError("the pictures drawn with their masks are not the test images")
     return torch.from_numpy(drawn.masks)
@@ -65,21 +68,39 @@ def overlays(value: dict, which: str = "cls", keep: float = 0.6) -> np.ndarray:
 
 def _attention(setting: Setting, if_stale: str, test_images: int, shown: int) -> dict:
     encoder = model(setting, if_stale).encoder
-    pictures = images(setting.dataset, "test", test_images).batch(slice(None))
-    masks = object_masks(setting.dataset, test_images)
+    test = images_of(setting, "test", test_images)
+    masks = object_masks(test, setting)
+    if masks is None:
+        return _without_masks(encoder, test, setting, shown)
     dropped = why_not(masks, encoder.grid)
     used = ~torch.stack(list(dropped.values())).any(0)
     sized = ~(dropped["object too small"] | dropped["object too large"])  # whatever the grid
     pick = sized.nonzero().flatten()[:shown]
-    return {**to_value(_records(encoder, pictures[used], masks[used], setting)),
+    return {**to_value(_records(encoder, test.batch(used.numpy()), masks[used], setting)),
             "used": int(used.sum()), "dropped": {why: int(n.sum()) for why, n in dropped.items()},
-            **_shown(encoder, pictures[pick], masks[pick])}
+            **_shown(encoder, test.batch(pick.numpy()), masks[pick])}
+
+
+def _without_masks(encoder: Encoder, test: Images, setting: Setting, shown: int) -> dict:
+    """How far attention reaches, and maps; the token that looks is in the middle."""
+    common = _common(setting)
+    parts = [_reach(encoder, test.batch(some)) for some in _parts(encoder, len(test))]
+    found = {name: torch.cat([part[name] for part in parts]).half().numpy() for name in parts[0]}
+    records = [not_tested("nobody has said where the objects of these photographs are", **common,
+                          protocol=protocol, metric=metric)
+               for protocol, metrics in KEPT.items() for metric in metrics]
+    records += records_of(found, **common, protocol="distance")
+    spread = np.unique(np.linspace(0, len(test) - 1, shown).round().astype(int))  # over classes
+    pictures = test.batch(spread)
+    middle = torch.zeros(len(pictures), *test.size, dtype=torch.bool)
+    middle[:, test.size[0] // 2, test.size[1] // 2] = True
+    drawn = _shown(encoder, pictures, middle)
+    return {**to_value(records), "used": len(test), "dropped": {}, **drawn | {"masks": None}}
 
 
 def _records(encoder: Encoder, pictures: Tensor, masks: Tensor,
              setting: Setting) -> list[EvalRecord]:
-    common = {"setting": without_seed(setting), "seed": setting.seed, "dataset": setting.dataset,
-              "split": "test"}
+    common = _common(setting)
     if len(pictures) == 0:
         reason = f"no test image has an object that a grid of {encoder.grid} cells can show"
         return [not_tested(reason, **common, protocol=protocol, metric=metric)
@@ -89,13 +110,17 @@ def _records(encoder: Encoder, pictures: Tensor, masks: Tensor,
             for record in records_of(values, **common, protocol=protocol)]
 
 
+def _common(setting: Setting) -> dict:
+    return {"setting": without_seed(setting), "seed": setting.seed, "dataset": setting.dataset,
+            "split": "test"}
+
+
 def _scores(encoder: Encoder, pictures: Tensor,
             masks: Tensor) -> dict[str, dict[str, np.ndarray]]:
     """``{protocol: {metric: float16 [N]}}``: three digits of an item are enough."""
     parts = defaultdict(lambda: defaultdict(list))
     others = masks.roll(1, 0)
-    for i in range(0, len(pictures), BATCH):
-        some = slice(i, i + BATCH)
+    for some in _parts(encoder, len(pictures)):
         for protocol, scores in _batch(encoder, pictures[some], masks[some], others[some]).items():
             for metric, values in scores.items():
                 parts[protocol][metric].append(values)
@@ -118,11 +143,26 @@ def _batch(encoder: Encoder, pictures: Tensor, masks: Tensor,
     scores["object tokens, mean head"] = _over_objects(heads.mean(1), masks)
     scores = {protocol: {metric: scores[protocol][metric] for metric in metrics}
               for protocol, metrics in KEPT.items()}
-    side = encoder.size[1]
-    reach = {f"block {i}": attention_distance(a, grid, encoder.patch).mean(1) / side
+    return scores | {"distance": _distances(encoder, A)}
+
+
+def _parts(encoder: Encoder, count: int) -> list[slice]:
+    """Attention of all blocks fits into memory for so many images at a time."""
+    tokens = 1 + encoder.grid[0] * encoder.grid[1]
+    batch = max(1, BATCH * TOKENS**2 // tokens**2)
+    return [slice(i, i + batch) for i in range(0, count, batch)]
+
+
+def _reach(encoder: Encoder, pictures: Tensor) -> dict[str, Tensor]:
+    return _distances(encoder, attention_maps(encoder, pictures, range(encoder.depth)))
+
+
+def _distances(encoder: Encoder, A: dict[int, Tensor]) -> dict[str, Tensor]:
+    """Mean distance of attention in image sides, by block, and of one head."""
+    found = {i: attention_distance(a, encoder.grid, encoder.patch) / encoder.size[1]
              for i, a in A.items()}
-    return scores | {"distance": reach | {"last block, head 0": attention_distance(
-        A[last], grid, encoder.patch)[:, 0] / side}}
+    return ({f"block {i}": by_head.mean(1) for i, by_head in found.items()}
+            | {"last block, head 0": found[encoder.depth - 1][:, 0]})
 
 
 def _over_objects(maps: Tensor, masks: Tensor) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from mae_lib.evaluation.embedding import (
 from mae_lib.evaluation.features import FeatureBank, extract_features, raw_pixels
 from mae_lib.evaluation.records import EvalRecord, not_tested, records_of, to_value
 from mae_lib.studies.pretraining import model
-from mae_lib.studies.sets import images
+from mae_lib.studies.sets import images_of, in_memory
 from mae_lib.studies.settings import Setting, without_seed
 from mae_lib.studies.study import Study
 
@@ -26,7 +26,7 @@ QUALITY = ("silhouette", "trustworthiness", "kl")
 
 def _embed(setting: Setting, if_stale: str, test_images: int) -> dict:
     encoder = model(setting, if_stale).encoder
-    both = extract_features(encoder, images(setting.dataset, "test", test_images), "cls+mean")
+    both = extract_features(encoder, images_of(setting, "test", test_images), "cls+mean")
     banks = {"mean token": both.columns(slice(encoder.width, None)),
              "class token": both.columns(slice(encoder.width))}
     return _compare(banks, {"setting": without_seed(setting), "seed": setting.seed,
@@ -34,7 +34,7 @@ def _embed(setting: Setting, if_stale: str, test_images: int) -> dict:
 
 
 def _embed_pixels(setting: Setting, if_stale: str, test_images: int) -> dict:
-    bank = raw_pixels(images(setting.dataset, "test", test_images))
+    bank = raw_pixels(in_memory(images_of(setting, "test", test_images)))
     return _compare({"pixels": bank}, {"setting": {"dataset": setting.dataset}, "seed": 0,
                                        "dataset": setting.dataset, "split": "test"})
 
@@ -54,7 +54,8 @@ def _compare(banks: dict[str, FeatureBank], common: dict) -> dict:
     found += records_of({name: np.array([getattr(drawn, name)]) for name in QUALITY}, **common,
                         protocol=f"map, {primary}")
     return {**to_value(found), "xy": drawn.xy.astype(np.float16),
-            "labels": labels.astype(np.uint8), "explained": float(drawn.explained.sum()),
+            "labels": labels.astype(np.uint8 if labels.max() < 256 else np.uint16),
+            "explained": float(drawn.explained.sum()),
             "classes": [np.unique(first.y[rows]).tolist() for rows in chosen]}
 
 

@@ -24,9 +24,8 @@ from mae_lib.evaluation.latents import (
     latent_records,
 )
 from mae_lib.evaluation.records import EvalRecord, not_tested, to_value
-from mae_lib.models.methods import PRESETS
 from mae_lib.studies.probing import banks
-from mae_lib.studies.sets import PRESET, SIZE, images
+from mae_lib.studies.sets import PRESET, SIZE, images, images_of, in_memory
 from mae_lib.studies.settings import Setting, without_seed
 from mae_lib.studies.study import Study
 
@@ -37,17 +36,18 @@ Table = Mapping[str, Factor]
 
 
 @lru_cache(maxsize=4)
-def factors(dataset: str, split: str, count: int) -> dict[str, Table]:
+def factors(dataset: str, split: str, count: int, size: int = SIZE,
+            root: str | None = None) -> dict[str, Table]:
     """What is known of the images of the studies, by protocol.
 
     Raises:
         RuntimeError: the Menagerie drew other pictures with their latents than without.
     """
-    pictures = images(dataset, split, count)
+    pictures = in_memory(images(dataset, split, count, size, root))
     seen = image_factors(pictures)
     if dataset != "menagerie":
         return {IMAGE: seen}
-    drawn = draw(split, count, SIZE, PRESET, keep=False)
+    drawn = draw(split, count, size, PRESET, keep=False)
     if not np.array_equal(drawn.images, pictures.images):
         raise RuntimeError("the pictures drawn with their latents are not those of the studies")
     hidden = known_latents(drawn.latents)
@@ -62,9 +62,9 @@ def _latents(setting: Setting, if_stale: str, probe_images: int, test_images: in
 
 def _latents_of_pixels(setting: Setting, if_stale: str, probe_images: int,
                        test_images: int) -> dict:
-    sets = [images(setting.dataset, split, count)
+    sets = [in_memory(images_of(setting, split, count))
             for split, count in (("train", probe_images), ("test", test_images))]
-    patch = PRESETS[setting.preset]["patch"]
+    patch = setting.vit_patch
     pixels, kept = compressed(*map(raw_pixels, sets))
     found = {"mean patch": tuple(raw_pixels(s, patch=patch) for s in sets), "pixels": pixels}
     described = {"dataset": setting.dataset}
@@ -83,8 +83,8 @@ def compressed(train: FeatureBank, test: FeatureBank,
 
 def _records(found: Mapping[str, tuple[FeatureBank, FeatureBank]], setting: Setting,
              described: dict, probe_images: int, test_images: int) -> list[EvalRecord]:
-    known, asked = (factors(setting.dataset, split, count) for split, count in
-                    (("train", probe_images), ("test", test_images)))
+    known, asked = (factors(setting.dataset, split, count, setting.size, setting.root)
+                    for split, count in (("train", probe_images), ("test", test_images)))
     seed = setting.seed if "ratio" in described else 0
     common = {"setting": described, "seed": seed, "dataset": setting.dataset, "split": "test"}
     made = [record for name, both in found.items() for protocol in known

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 
+from mae_lib.data.protocols import Images
 from mae_lib.models.masks import visible_count
 from mae_lib.models.methods import PRESETS
+from mae_lib.models.published import described
 from mae_lib.runs import Key
+from mae_lib.studies.sets import images_of
 from mae_lib.studies.settings import Setting, grid, untrained
 from mae_lib.studies.study import Study, Sweep, sweep
 
@@ -18,8 +22,9 @@ class Plan:
 
     Args:
         datasets, seeds, preset, views, batch, lr, train_images: of the pretraining runs.
-        ratios: of the ratio series, at the smallest of ``units``.
-        units: sides of masking units in pixels, at ``unit_ratio``; the ViT patch stays as it is.
+        ratios: of the ratio series, in which a masking unit is a ViT patch of the preset.
+        units: sides of masking units in pixels, at ``unit_ratio``, all on ViT patches of
+            ``unit_patch`` pixels (0: the preset's).
         patches: sides of ViT patch and masking unit together, in pixels, at ``unit_ratio``.
         arm_datasets, arm_ratios, arm_seeds: of the control arms, see :meth:`arm`.
         longer: how many times the views the arm "longer" gets.
@@ -31,7 +36,12 @@ class Plan:
         conflict_images: of the test of shape bias.
         train_scenes, test_scenes, detector_epochs: of detection, run on the encoders of
             ``detector_seeds``.
+        finetune_epochs: of fine-tuning the networks of the ratio series; 0 for none.
         filter_images, filter_epochs: for the network that picks the filtered images.
+        precision: of pretraining, ``"float32"`` or ``"bfloat16"``.
+        micro: images a device and forward pass at most, 0 for all of its part of a batch.
+        data_root: folder of the data sets that lie on disk, empty if there are none.
+        checkpoint: file of published weights to look at in place of networks trained here.
         workers: processes at a time.
         if_stale: ``"show"`` or ``"recompute"``.
     """
@@ -48,6 +58,7 @@ class Plan:
     train_images: int
     workers: int = 1
     if_stale: str = "show"
+    unit_patch: int = 0
     patches: tuple[int, ...] = ()
     arm_datasets: tuple[str, ...] = ()
     arm_ratios: tuple[float, ...] = ()
@@ -66,39 +77,73 @@ class Plan:
     detector_seeds: tuple[int, ...] = ()
     filter_images: int = 0
     filter_epochs: int = 0
+    finetune_epochs: int = 0
+    precision: str = "float32"
+    micro: int = 0
+    data_root: str = ""
+    checkpoint: str = ""
 
     @classmethod
     def of(cls, parameters: Mapping) -> Plan:
         """The plan of those parameters that it knows by name; others are passed over."""
-        return cls(**{field.name: _frozen(parameters[field.name]) for field in fields(cls)
+        plan = cls(**{field.name: _frozen(parameters[field.name]) for field in fields(cls)
                       if field.name in parameters})
+        return plan._about_checkpoint() if plan.checkpoint else plan
+
+    def _about_checkpoint(self) -> Plan:
+        """Both series shrink to the one network in the file."""
+        found = _described(self.checkpoint)
+        sizes = {name: (shape.get("size", 224), *map(shape.get, ("patch", "width", "depth")))
+                 for name, shape in PRESETS.items()}
+        own = [name for name, size in sizes.items()
+               if size == (found.size[0], found.patch, found.width, found.depth)]
+        if not own:
+            raise ValueError(f"checkpoint must hold one of {', '.join(sizes)}, "
+                             f"got {found.sentence}")
+        ratio = found.ratio or self.unit_ratio
+        return replace(self, seeds=(0,), preset=own[0], views=0, ratios=(ratio,),
+                       units=(found.patch,), unit_ratio=ratio, unit_patch=found.patch,
+                       patches=(), arm_ratios=(), arm_seeds=(), margins=(), policies=(),
+                       detector_seeds=(0,))
 
     @property
     def recipe(self) -> dict:
         """What all runs share."""
-        return {"preset": self.preset, "views": self.views, "batch": self.batch, "lr": self.lr,
-                "train_images": self.train_images}
+        own = {"preset": self.preset, "views": self.views, "batch": self.batch, "lr": self.lr,
+               "train_images": self.train_images, "root": self.data_root or None,
+               "precision": None if self.precision == "float32" else self.precision,
+               "micro": self.micro or None}
+        if not self.checkpoint:
+            return own
+        return own | {"checkpoint": self.checkpoint,
+                      "target": _described(self.checkpoint).target or "pixel"}
 
     @property
     def core(self) -> list[Setting]:
         """Both series of Kong et al. with the ViT patch fixed: ratios, and masking units."""
         return grid(self.datasets, self.ratios, self.units, self.seeds,
-                    unit_ratio=self.unit_ratio, **self.recipe)
+                    unit_ratio=self.unit_ratio, unit_patch=self.unit_patch or None, **self.recipe)
+
+    @property
+    def patch(self) -> int:
+        """Side of a ViT patch, and of a masking unit, in the ratio series."""
+        return PRESETS[self.preset]["patch"]
 
     @property
     def ratio_series(self) -> list[Setting]:
-        return [s for s in self.core if s.unit == min(self.units)]
+        return [s for s in self.core if s.unit == s.vit_patch == self.patch
+                and s.ratio in self.ratios]
 
     @property
     def unit_series(self) -> list[Setting]:
-        return [s for s in self.core if s.ratio == self.unit_ratio]
+        return [s for s in self.core if s.ratio == self.unit_ratio and s.unit in self.units
+                and s.vit_patch == (self.unit_patch or self.patch)]
 
     @property
     def coupled_series(self) -> list[Setting]:
         """Patch and masking unit changed together (appendix C of Kong et al.)."""
-        first = min(self.patches, default=0)
-        smallest = [s for s in self.unit_series if s.unit == first]
-        return [s if p == first else replace(s, unit=p, patch=p)
+        smallest = [s for s in self.unit_series if s.unit == min(self.units)]
+        return [replace(s, unit=p, patch=None if p == self.patch else p)
                 for p in self.patches for s in smallest]
 
     @property
@@ -109,10 +154,16 @@ class Plan:
 
     @property
     def detected(self) -> list[Setting]:
-        """Encoders under a detector: both series on the Menagerie, whose scenes have objects."""
-        here = replace(self, datasets=("menagerie",) if "menagerie" in self.datasets else (),
+        """Encoders under a detector: both series on sets with objects to find, the Menagerie's
+        scenes and, for ImageNet, COCO."""
+        here = replace(self, datasets=tuple(d for d in self.datasets if d in WITH_OBJECTS),
                        seeds=self.detector_seeds)
         return list(dict.fromkeys(here.ratio_series + here.coupled_series + here.untrained))
+
+    @property
+    def finetuned(self) -> list[Setting]:
+        """Encoders to be trained on with labels: the ratio series, and the control from scratch."""
+        return self.ratio_series + self.untrained if self.finetune_epochs else []
 
     def arm(self, name: str) -> list[Setting]:
         """A control of the ratio series, or a suggestion of Kong et al., section 3.6.
@@ -145,6 +196,11 @@ class Plan:
                     if s.dataset == "menagerie"]  # the other's pictures have no known parts
         raise ValueError(f"name must be one of {', '.join(ARMS)}, got {name!r}")
 
+    def test_set(self, dataset: str) -> Images:
+        """The test images of a data set, as its networks see them."""
+        setting = next(s for s in self.core if s.dataset == dataset)
+        return images_of(setting, "test", self.test_images)
+
     def sweep(self, study: Study, settings: list[Setting]) -> Sweep:
         """A study over settings, with its arguments from the plan."""
         return sweep(study, settings, workers=self.workers, if_stale=self.if_stale,
@@ -160,12 +216,16 @@ class Plan:
     def _equal_views(self, setting: Setting) -> int:
         """Views with which the encoder sees as many tokens as at ``unit_ratio``, whole batches."""
         shape = PRESETS[self.preset]
-        count = (shape["size"] // shape["patch"]) ** 2
+        count = (shape.get("size", 224) // shape["patch"]) ** 2
         usual, own = (1 + visible_count(count, r) for r in (self.unit_ratio, setting.ratio))
         return round(self.views * usual / own / self.batch) * self.batch
 
 
+WITH_OBJECTS = ("menagerie", "imagenet")
 ARMS = ("equal tokens", "longer", "normalised", "margin", "scattered", "guided")
+
+
+_described = lru_cache(maxsize=4)(described)  # which reads the whole file
 
 
 def _frozen(value):

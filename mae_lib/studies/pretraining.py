@@ -11,9 +11,11 @@ import torch
 from mae_lib import runs
 from mae_lib.models.encoder import Encoder
 from mae_lib.models.masks import visible_count
-from mae_lib.models.methods import MaskedAutoencoder, mae
+from mae_lib.models.methods import PRESETS, MaskedAutoencoder, mae
+from mae_lib.models.published import Published, load_published
 from mae_lib.models.weights import own_names, published_names
-from mae_lib.studies.sets import PRESET, SIZE, images
+from mae_lib.studies.machine import decoders, device
+from mae_lib.studies.sets import PRESET, images_of
 from mae_lib.studies.settings import Setting
 from mae_lib.studies.study import Study
 from mae_lib.training.pretrain import Masks, own_masks, pretrain
@@ -22,10 +24,9 @@ from mae_lib.training.schedule import Recipe
 
 def network(setting: Setting) -> MaskedAutoencoder:
     """The model of a setting with its initial weights."""
-    mean, std = images(setting.dataset, "train", setting.train_images).standardisation()
-    patch = {} if setting.patch is None else {"patch": setting.patch}
+    mean, std = images_of(setting, "train", setting.train_images).standardisation()
     made = mae(setting.preset, ratio=setting.ratio, unit=setting.unit, target=setting.target,
-               size=SIZE, mean=mean, std=std, seed=setting.seed, **patch)
+               size=setting.size, mean=mean, std=std, seed=setting.seed, patch=setting.vit_patch)
     if setting.margin:
         made.loss = _margin_loss(setting, made.encoder)
     return made
@@ -48,15 +49,25 @@ def masks(setting: Setting, method: MaskedAutoencoder) -> Masks:
     from mae_lib.data.groups import menagerie_groups
     from mae_lib.models.guided_masks import guided_mask
 
-    found = menagerie_groups("train", setting.train_images, SIZE, PRESET,
+    found = menagerie_groups("train", setting.train_images, setting.size, PRESET,
                              patch=method.encoder.patch)
     groups, parents = map(torch.from_numpy, found)
     return lambda index, generator: guided_mask(
         groups[index], setting.ratio, setting.policy, parents=parents[index], generator=generator)
 
 
-def model(setting: Setting, if_stale: str = "show") -> MaskedAutoencoder:
-    """The pretrained model of a setting, or its initial weights if ``views`` is 0."""
+def model(setting: Setting, if_stale: str = "show") -> MaskedAutoencoder | Published:
+    """The pretrained model of a setting, or its initial weights if ``views`` is 0.
+
+    Of a setting with a ``checkpoint`` what its file holds; that may be less than an autoencoder,
+    but has an ``encoder``.
+    """
+    if setting.checkpoint:
+        shape = PRESETS[setting.preset]
+        found = load_published(setting.checkpoint, size=setting.size, heads=shape["heads"],
+                               decoder_heads=shape["decoder_heads"], target=setting.target,
+                               ratio=setting.ratio)
+        return found.model if hasattr(found.model, "encoder") else found
     if setting.views == 0:
         return network(setting).eval()
     run = PRETRAINING(setting, if_stale=if_stale).value
@@ -75,17 +86,14 @@ def checkpoint_folder(setting: Setting):
 def _pretrain(setting: Setting, if_stale: str) -> dict:
     started = network(setting)
     recipe = Recipe(views=setting.views, batch=setting.batch, lr=setting.lr)
-    history = pretrain(started, images(setting.dataset, "train", setting.train_images), recipe,
-                       seed=setting.seed, masks=masks(setting, started), device=_device(),
-                       checkpoint=checkpoint_folder(setting))
+    history = pretrain(started, images_of(setting, "train", setting.train_images), recipe,
+                       seed=setting.seed, masks=masks(setting, started), device=device(),
+                       checkpoint=checkpoint_folder(setting), micro=setting.micro,
+                       precision=setting.precision or "float32", workers=decoders())
     weights = {name: tensor.half() for name, tensor in published_names(started).items()
                if not name.endswith("pos_embed")}
     return {"weights": weights, "losses": history.losses, "config": started.config,
             "images_per_second": history.images_per_second}
-
-
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 PRETRAINING = Study("pretraining", _pretrain, ())

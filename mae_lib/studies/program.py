@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from mae_lib.studies.attention import ATTENTION
+from mae_lib.studies.cue_conflict import CUE_CONFLICT
 from mae_lib.studies.detection import DETECTION
 from mae_lib.studies.embedding import EMBEDDING, PIXEL_EMBEDDING
+from mae_lib.studies.finetuning import FINETUNING
 from mae_lib.studies.latents import LATENTS, PIXEL_LATENTS
 from mae_lib.studies.locality import LOCALITY
 from mae_lib.studies.losses import LOSSES
@@ -18,25 +20,38 @@ from mae_lib.studies.shape_bias import SHAPE_BIAS
 from mae_lib.studies.similarity import CROSS_CKA
 from mae_lib.studies.study import Study
 
+SMALL = 96  # pixels a side
+SHIFTED = ("menagerie", "fashion_mnist", "imagenet")  # with shifted test sets
+
 
 def program(plan: Plan) -> dict[Study, list[Setting]]:
     """Every study of a tier with its settings; trainings, on which the rest depends, come first."""
     series = _once(plan.core + plan.coupled_series)
-    trained = _once(series + [s for name in ARMS for s in plan.arm(name)])
+    arms = [s for name in ARMS for s in plan.arm(name)]
+    trained = [] if plan.checkpoint else _once(series + arms)
     controls = _once(plan.core + plan.untrained)
     sets = one_each(plan.core)
-    return {PRETRAINING: trained, FILTER_NETWORK: sets, LOSSES: trained,
-            FLOORS: sets, PIXEL_PROBE: sets, PIXEL_EMBEDDING: sets, PIXEL_LATENTS: sets,
-            RECONSTRUCTION: _once(trained + plan.untrained),
-            LINEAR_PROBE: _once(trained + plan.untrained),
-            LARS_PROBE: [s for s in plan.ratio_series if s.seed == min(plan.seeds)],
-            ROBUSTNESS: _once(series + plan.untrained),
+    small = [s for s in sets if _of_few_pixels(s)]
+    known = [s for s in series + plan.untrained if _of_few_pixels(s)]
+    return {PRETRAINING: trained, FILTER_NETWORK: small, LOSSES: trained,
+            FLOORS: sets, PIXEL_PROBE: small, PIXEL_EMBEDDING: small, PIXEL_LATENTS: small,
+            RECONSTRUCTION: _once(series + trained + plan.untrained),
+            LINEAR_PROBE: _once(series + trained + plan.untrained),
+            LARS_PROBE: [s for s in plan.ratio_series
+                         if s.seed == min(plan.seeds) and _of_few_pixels(s)],
+            ROBUSTNESS: [s for s in _once(series + plan.untrained) if s.dataset in SHIFTED],
             SHAPE_BIAS: [s for s in controls if s.dataset == "menagerie"],
+            CUE_CONFLICT: [s for s in controls if s.dataset == "imagenet"],
             ATTENTION: controls, EMBEDDING: _once(series + plan.untrained),
-            LATENTS: _once(series + plan.untrained), LOCALITY: controls,
-            CROSS_CKA: [s for seed in plan.seeds
+            LATENTS: _once(known), LOCALITY: controls,
+            CROSS_CKA: [s for seed in plan.seeds if not plan.checkpoint
                         for s in one_each(s for s in plan.core if s.seed == seed)],
-            DETECTION: plan.detected}
+            DETECTION: plan.detected, FINETUNING: plan.finetuned}
+
+
+def _of_few_pixels(setting: Setting) -> bool:
+    """Whether pixels are few enough to be features, and images to be kept as such."""
+    return setting.size <= SMALL and setting.dataset != "imagenet"
 
 
 def _once(settings: list[Setting]) -> list[Setting]:

@@ -10,26 +10,36 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mae_lib.data.files.sets import FileSet
 from mae_lib.data.images import ImageSet
+from mae_lib.data.official.variants import variant, variant_spec
 from mae_lib.data.shifts import FIRST_OF_POOL, SHIFTS, shift_fingerprint, shifted
 from mae_lib.evaluation.features import FeatureBank, extract_features
 from mae_lib.evaluation.logistic import LinearProbe
 from mae_lib.evaluation.probing import evaluate
-from mae_lib.evaluation.records import EvalRecord, not_tested, to_value
+from mae_lib.evaluation.records import EvalRecord, not_tested, records_of, to_value
+from mae_lib.evaluation.robustness import score_variant
 from mae_lib.models.convnet import ConvNet
 from mae_lib.studies.pretraining import model
-from mae_lib.studies.probing import LINEAR_PROBE, POOLS
-from mae_lib.studies.sets import PRESET, SIZE, data_fingerprint, images
+from mae_lib.studies.probing import LINEAR_PROBE, POOLS, classifiers
+from mae_lib.studies.sets import PRESET, SIZE, existing_root, fingerprint_of_images, images_of
 from mae_lib.studies.settings import Setting, without_seed
 from mae_lib.studies.study import Study, image_fingerprints
+from mae_lib.training.finetune import predict_logits
 from mae_lib.training.supervised import fit_classifier
 
+# Published sets, the splits that they are of, and what sets further ones of a kind apart.
+VARIANT_SPLITS = (("imagenetv2-matched-frequency", "fresh draw", ""),
+                  ("imagenetv2-threshold0.7", "fresh draw", "threshold0.7, "),
+                  ("imagenetv2-top-images", "fresh draw", "top images, "),
+                  ("objectnet", "odd pose", ""), ("imagenet-r", "renditions", ""),
+                  ("imagenet-a", "filtered", ""), ("imagenet-sketch", "sketch", ""))
 LR, BATCH = 3e-3, 64  # of the network that filters; no value was chosen on what is measured
 
 
 def _train_filter(setting: Setting, if_stale: str, filter_images: int,
                   filter_epochs: int) -> dict:
-    train = images(setting.dataset, "train", filter_images)
+    train = images_of(setting, "train", filter_images)
     network = ConvNet(len(train.classes))
     losses = fit_classifier(network, train, epochs=filter_epochs, lr=LR, batch=BATCH)
     weights = {name: tensor.half() for name, tensor in network.state_dict().items()}
@@ -63,10 +73,12 @@ def shifted_images(dataset: str, name: str, count: int, if_stale: str = "show",
 
 def _robustness(setting: Setting, if_stale: str, probe_images: int, probe_test_images: int,
                 test_images: int, filter_images: int, filter_epochs: int) -> dict:
+    if setting.dataset == "imagenet":
+        return _variants(setting, if_stale, probe_images, probe_test_images)
     encoder = model(setting, if_stale).encoder
     linear = LINEAR_PROBE(setting, if_stale=if_stale, probe_images=probe_images,
                           probe_test_images=probe_test_images).value
-    probes = _probes(encoder, images(setting.dataset, "train", probe_images), linear["C"])
+    probes = _probes(encoder, images_of(setting, "train", probe_images), linear["C"])
     used = max(setting.train_images, probe_images, filter_images)
     found = []
     for name in SHIFTS:
@@ -77,6 +89,29 @@ def _robustness(setting: Setting, if_stale: str, probe_images: int, probe_test_i
                               filter_images=filter_images, filter_epochs=filter_epochs)
         found += _score(encoder, probes, test, name, setting)
     return to_value(found)
+
+
+def _variants(setting: Setting, if_stale: str, probe_images: int, probe_test_images: int) -> dict:
+    """The published test sets, whole, under the names of what stands in for them elsewhere."""
+    named = classifiers(setting, if_stale, probe_images, probe_test_images)
+    found = []
+    for name, split, prefix in VARIANT_SPLITS:
+        spec, test = variant_spec(name), variant_of(setting, name)
+        targets = spec.targets(test.labels)
+        for label, classifier in named.items():
+            values = predict_logits(classifier, test)
+            rules = {"": spec.default_rule, ", full": "full"}
+            for rule_name, rule in rules.items():
+                scored = score_variant(values, targets, spec.allowed, rule, groups=spec.groups)
+                found.append(_record(scored.correct, f"{prefix}robustness, {label}{rule_name}",
+                                     split, setting))
+    return to_value(found)
+
+
+def _record(correct: np.ndarray, protocol: str, split: str, setting: Setting) -> EvalRecord:
+    return records_of({"accuracy": correct.astype(np.uint8)}, setting=without_seed(setting),
+                      seed=setting.seed, dataset=setting.dataset, split=split,
+                      protocol=protocol)[0]
 
 
 def _probes(encoder, train: ImageSet, chosen: dict[str, float]) -> dict[str, LinearProbe]:
@@ -108,14 +143,22 @@ def _pool_was_used(setting: Setting, used: int) -> list[EvalRecord]:
                        metric="accuracy") for pool in POOLS]
 
 
+def variant_of(setting: Setting, name: str) -> FileSet:
+    """A published shifted set, below the folder of the setting's data."""
+    return variant(existing_root(setting.root, name), name, size=setting.size)
+
+
 _fingerprint = lru_cache(maxsize=64)(partial(shift_fingerprint, size=SIZE, preset=PRESET))
 
 
 def _filter_data(setting: Setting, arguments: dict) -> dict[str, str]:
-    return {"filter": data_fingerprint(setting.dataset, "train", arguments["filter_images"])}
+    return {"filter": fingerprint_of_images(setting, "train", arguments["filter_images"])}
 
 
 def _data(setting: Setting, arguments: dict) -> dict[str, str]:
+    if setting.dataset == "imagenet":
+        return image_fingerprints(setting, arguments) | {
+            name: variant_of(setting, name).fingerprint for name, *_ in VARIANT_SPLITS}
     shifts = {name: _fingerprint(setting.dataset, name, arguments["test_images"])
               for name in SHIFTS}
     return image_fingerprints(setting, arguments) | _filter_data(setting, arguments) | shifts

@@ -7,8 +7,13 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 
 from mae_lib.models.guided_masks import POLICIES
+from mae_lib.models.methods import PRESETS
 
-DATASETS = ("menagerie", "fashion_mnist")
+# Data sets under the names that readers know.
+DATASETS = {"menagerie": "Menagerie", "fashion_mnist": "Fashion-MNIST", "imagenet": "ImageNet-1K",
+            "imagenette": "Imagenette", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100",
+            "stl10": "STL-10", "folder": "own pictures", "examples": "example pictures"}
+HERE = ("root", "checkpoint", "micro")  # of this machine: they change no result
 
 
 @dataclass(frozen=True)
@@ -16,7 +21,7 @@ class Setting:
     """One pretraining run. A field that is None is left out of the result's key.
 
     Args:
-        dataset: ``"menagerie"`` or ``"fashion_mnist"``.
+        dataset: a key of ``DATASETS``.
         ratio: share of hidden patches.
         unit: side of a masking unit in pixels, a multiple of the ViT patch.
         target: ``"pixel"`` or ``"normalised"``.
@@ -29,6 +34,10 @@ class Setting:
         scattered: a control: as many pixels as ``margin`` are left out, but anywhere.
         policy: how masks follow the parts of the picture, see
             :mod:`mae_lib.models.guided_masks`; at random over patches if None.
+        precision: of training, see :func:`mae_lib.training.step.compile_step`; float32 if None.
+        root: folder of the data set, or of several in their official layouts.
+        checkpoint: file of published weights to look at; nothing is trained then.
+        micro: images a device and forward pass at most.
 
     Raises:
         ValueError: unknown data set or policy.
@@ -48,6 +57,10 @@ class Setting:
     margin: int | None = None
     scattered: bool | None = None
     policy: str | None = None
+    precision: str | None = None
+    root: str | None = None
+    checkpoint: str | None = None
+    micro: int | None = None
 
     def __post_init__(self) -> None:
         if self.dataset not in DATASETS:
@@ -57,9 +70,20 @@ class Setting:
         if self.policy and self.dataset != "menagerie":
             raise ValueError(f"policy needs pictures whose parts are known, got {self.dataset!r}")
 
+    @property
+    def vit_patch(self) -> int:
+        """Side of a ViT patch in pixels."""
+        return self.patch or PRESETS[self.preset]["patch"]
+
+    @property
+    def size(self) -> int:
+        """Side of the images in pixels."""
+        return PRESETS[self.preset].get("size", 224)
+
     def described(self) -> dict:
-        """The fields that are set, as JSON can hold them."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        """The fields that are set, as JSON can hold them; not what is of this machine alone."""
+        return {name: value for name, value in asdict(self).items()
+                if value is not None and name not in HERE}
 
 
 def without_seed(setting: Setting) -> dict:
@@ -68,12 +92,18 @@ def without_seed(setting: Setting) -> dict:
 
 
 def grid(datasets: Iterable[str], ratios: Iterable[float], units: Iterable[int],
-         seeds: Iterable[int], *, unit_ratio: float, **common) -> list[Setting]:
-    """The two series of Kong et al.: ratios at the smallest unit, and units at ``unit_ratio``."""
-    units = sorted(units)
-    pairs = [(r, units[0]) for r in ratios] + [(unit_ratio, u) for u in units]
-    return [Setting(dataset=d, ratio=r, unit=u, seed=s, **common)
-            for d, (r, u), s in itertools.product(datasets, dict.fromkeys(pairs), seeds)]
+         seeds: Iterable[int], *, unit_ratio: float, unit_patch: int | None = None,
+         **common) -> list[Setting]:
+    """The two series of Kong et al.: ratios, masking whole patches, and units at ``unit_ratio``.
+
+    Args:
+        unit_patch: side of a ViT patch in the series of units, the preset's if None.
+    """
+    own = PRESETS[common.get("preset", Setting.preset)]["patch"]
+    other = None if unit_patch == own else unit_patch
+    places = [(r, own, None) for r in ratios] + [(unit_ratio, u, other) for u in sorted(units)]
+    return [Setting(dataset=d, ratio=r, unit=u, patch=p, seed=s, **common)
+            for d, (r, u, p), s in itertools.product(datasets, dict.fromkeys(places), seeds)]
 
 
 def one_each(settings: Iterable[Setting]) -> list[Setting]:
@@ -83,4 +113,4 @@ def one_each(settings: Iterable[Setting]) -> list[Setting]:
 
 def untrained(settings: Iterable[Setting]) -> list[Setting]:
     """The control of each data set that keeps its initial weights."""
-    return [replace(setting, views=0) for setting in one_each(settings)]
+    return [replace(setting, views=0, checkpoint=None) for setting in one_each(settings)]

@@ -7,6 +7,7 @@ one cue alone tells the class, say what could have been read: a cue may be there
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -92,14 +93,15 @@ def _shape_bias(setting: Setting, if_stale: str, conflict_images: int) -> dict:
         for pool in POOLS:
             bias, right = decide({name: each.pool(pool) for name, each in seen.items()})
             about["protocol"] = _protocol(cue, pool)
-            found += _bias_records(bias, about) + records_of(right, **about)
-            classes[f"per_class/{about['protocol']}"] = _by_class(bias.per_class)
+            found += bias_records(bias, about) + records_of(right, **about)
+            name = f"per_class/{about['protocol']}"
+            classes[name] = by_class(bias.per_class, range(len(CLASSES)))
     return to_value(found) | classes
 
 
-def _by_class(found: dict[int, float | None]) -> np.ndarray:
-    """Bias of each class in the order of ``CLASSES``, NaN where nothing was decided."""
-    each = [found.get(label) for label in range(len(CLASSES))]
+def by_class(found: dict, classes: Iterable) -> np.ndarray:
+    """Bias of each class in the order of ``classes``, NaN where nothing was decided."""
+    each = [found.get(label) for label in classes]
     return np.array([np.nan if value is None else value for value in each], np.float32)
 
 
@@ -107,7 +109,7 @@ def _protocol(cue: str, pool: str) -> str:
     return f"{cue} cue, {pool}"
 
 
-def _bias_records(found: ShapeBias, about: dict) -> list[EvalRecord]:
+def bias_records(found: ShapeBias, about: dict) -> list[EvalRecord]:
     """Bias over the decisive pictures, and the share of all that they are; what was decided is
     kept with the two accuracies."""
     coverage = EvalRecord(metric="coverage", value=found.coverage, n=found.n_conflict, **about)

@@ -15,32 +15,35 @@ from mae_lib.evaluation.cka import cka_matrix
 from mae_lib.evaluation.records import EvalRecord, to_value
 from mae_lib.evaluation.similarity import block_features
 from mae_lib.studies.pretraining import model
-from mae_lib.studies.sets import data_fingerprint, images
+from mae_lib.studies.sets import fingerprint_of_images, images_of
 from mae_lib.studies.settings import Setting, grid, without_seed
 from mae_lib.studies.study import Study, image_fingerprints
 
 REPRESENTATIONS = ("class token", "mean token")
 INPUTS = {"levelled": True, "raw": False}  # see mae_lib.evaluation.similarity.level
 UNTRAINED = "untrained"
-RECIPE = ("target", "preset", "views", "batch", "lr", "train_images")
+RECIPE = ("target", "preset", "views", "batch", "lr", "train_images", "precision")
 
 
 def compared(setting: Setting, ratios: tuple[float, ...], units: tuple[int, ...],
              unit_ratio: float) -> dict[str, Setting]:
     """The models of both series that share data set, seed and recipe with a setting, by name.
 
-    Names are the ratio (``"0.9"``) at the smallest unit, ``"unit 8"`` for larger units, and
-    ``"untrained"`` for the control.
+    Names are the ratio (``"0.9"``), ``"unit 8"`` for masking units of several patches if these are
+    as large as in the ratio series, and ``"untrained"`` for the control.
     """
+    patch = setting.vit_patch
+    units = units if min(units) == patch else ()
     series = grid([setting.dataset], ratios, units, [setting.seed], unit_ratio=unit_ratio,
+                  root=setting.root,
                   **{name: getattr(setting, name) for name in RECIPE})
-    named = {f"{s.ratio:g}" if s.unit == min(units) else f"unit {s.unit}": s for s in series}
+    named = {f"{s.ratio:g}" if s.unit == patch else f"unit {s.unit}": s for s in series}
     return named | {UNTRAINED: replace(series[0], views=0)}
 
 
 def _cross(setting: Setting, if_stale: str, test_images: int, ratios: tuple[float, ...],
            units: tuple[int, ...], unit_ratio: float) -> dict:
-    test = images(setting.dataset, "test", test_images)
+    test = images_of(setting, "test", test_images)
     models = compared(setting, ratios, units, unit_ratio)
     encoders = [model(s, if_stale).encoder for s in models.values()]
     cka = np.array([_all_pairs(encoders, test, levelled) for levelled in INPUTS.values()],
@@ -70,7 +73,7 @@ def _records(cka: np.ndarray, models: dict[str, Setting], count: int) -> list[Ev
 
 
 def _data(setting: Setting, arguments: dict) -> dict[str, str]:
-    train = data_fingerprint(setting.dataset, "train", setting.train_images)
+    train = fingerprint_of_images(setting, "train", setting.train_images)
     return image_fingerprints(setting, arguments) | {"train": train}
 
 

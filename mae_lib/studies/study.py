@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import inspect
 import multiprocessing
 import os
@@ -10,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import pandas as pd
@@ -20,8 +21,9 @@ from tqdm import tqdm
 
 from mae_lib import runs
 from mae_lib.evaluation.records import EvalRecord, frame, from_value
-from mae_lib.studies.sets import data_fingerprint
+from mae_lib.studies.sets import fingerprint_of_images
 from mae_lib.studies.settings import Setting
+from mae_lib.training.distributed import world
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 # Files and signals cannot change a value.
@@ -31,7 +33,7 @@ SPLITS = {"probe_images": "train", "test_images": "test", "probe_test_images": "
 
 def image_fingerprints(setting: Setting, arguments: dict) -> dict[str, str]:
     """Fingerprints of the images that arguments of these names count."""
-    return {name.removesuffix("_images"): data_fingerprint(setting.dataset, SPLITS[name], count)
+    return {name.removesuffix("_images"): fingerprint_of_images(setting, SPLITS[name], count)
             for name, count in arguments.items() if name in SPLITS}
 
 
@@ -42,7 +44,8 @@ class Study:
     Args:
         kind: its name, and that of its folder.
         compute: ``(setting, if_stale, **arguments) -> value``.
-        modules: whose source decides whether a stored result is still fresh.
+        modules: whose source decides whether a stored result is still fresh, with all that they
+            import, beside that of the file in which ``compute`` stands.
         libraries: whose version does, besides torch and numpy.
         fields: the fields of a setting that matter; all, and the pretraining code, if None.
         data: fingerprints of the images that it uses, besides those for pretraining.
@@ -75,20 +78,30 @@ class Study:
     def key(self, setting: Setting, **arguments) -> runs.Key:
         settings, data = setting.described(), dict(self.data(setting, arguments))
         modules = self.modules
+        if setting.checkpoint:
+            settings["checkpoint"] = _digest(setting.checkpoint)
         if self.fields is None:
             seed = settings.pop("seed")
             modules += pretraining_modules(setting)
-            data["train"] = data_fingerprint(setting.dataset, "train", setting.train_images)
+            data["train"] = fingerprint_of_images(setting, "train", setting.train_images)
         else:
-            seed, settings = 0, {name: settings[name] for name in self.fields}
+            seed, settings = 0, {name: settings[name] for name in self.fields
+                                     if name in settings}
         return runs.Key(self.kind, settings | arguments, seed, modules, NOT_IN_KEY,
-                        self.libraries, data)
+                        self.libraries, data, own=(inspect.getmodule(self.compute).__name__,))
 
     def __call__(self, setting: Setting, *, if_stale: str = "show", **arguments) -> runs.Result:
         """The result of a setting; ``if_stale`` as in :func:`mae_lib.runs.find_or_compute`."""
         return runs.find_or_compute(self.key(setting, **arguments),
                                     lambda: self.compute(setting, if_stale, **arguments),
                                     if_stale=if_stale)
+
+
+@lru_cache(maxsize=8)
+def _digest(path: str) -> str:
+    """What tells a file of weights from others, wherever it lies."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def pretraining_modules(setting: Setting) -> tuple[str, ...]:
@@ -103,6 +116,12 @@ class Sweep(NamedTuple):
 
     settings: list[Setting]
     results: list[runs.Result]
+
+    def of(self, settings: Iterable[Setting]) -> Sweep:
+        """The part of it that is about these settings, in their order; others are passed over."""
+        found = dict(zip(self.settings, self.results, strict=True))
+        chosen = [setting for setting in settings if setting in found]
+        return Sweep(chosen, [found[setting] for setting in chosen])
 
     @property
     def records(self) -> list[EvalRecord]:
@@ -130,16 +149,25 @@ def sweep(study: Study, settings: Iterable[Setting], *, workers: int = 1, if_sta
 
     Each process computes on one thread: on a CPU two such processes get more done than one with
     two threads, and the numbers do not depend on how many there are. A single worker is this
-    process itself, which saves the start of another.
+    process itself, which saves the start of another. The processes of a job (torchrun) compute one
+    setting after the other, each together.
     """
-    settings = list(settings)
-    missing = [s for s in settings if not runs.find(study.key(s, **arguments), if_stale=if_stale)]
+    settings, here = list(settings), world()
+    missing = [s for s in settings if here.size > 1  # then all ask for the same, in the same order
+               or not runs.find(study.key(s, **arguments), if_stale=if_stale)]
     job = partial(study, if_stale=if_stale, **arguments)
     if missing:
-        done = _in_turn(job, missing) if workers == 1 else _by_processes(job, missing, workers)
-        for _ in tqdm(done, total=len(missing), desc=study.kind, unit="run"):
+        done = _done(job, missing, workers)
+        for _ in tqdm(done, total=len(missing), desc=study.kind, unit="run",
+                      disable=not here.first):
             pass
     return Sweep(settings, [job(setting) for setting in settings])
+
+
+def _done(job: Callable, settings: list[Setting], workers: int) -> Iterator[runs.Result]:
+    if world().size > 1:
+        return map(job, settings)
+    return _in_turn(job, settings) if workers == 1 else _by_processes(job, settings, workers)
 
 
 def _in_turn(job: Callable, settings: list[Setting]) -> Iterator[runs.Result]:

@@ -68,3 +68,13 @@ def test_the_command_imports_neither_torch_nor_papermill_to_list():
         "sys.exit(sorted({'torch', 'numpy', 'papermill', 'matplotlib'} & set(sys.modules)) or 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_torchrun_is_for_computing_only(book, mae_book, monkeypatch):
+    book.chapter("fig5")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for verb in ("list", "run", "build", "status"):
+        code, _, stderr = mae_book(verb)
+        assert code == 2 and "torchrun is for `mae-book compute` only" in stderr
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert mae_book("list")[0] == 0

@@ -14,13 +14,16 @@ from mae_lib.evaluation.latents import image_factors, known_latents
 from mae_lib.evaluation.records import EvalRecord
 from mae_lib.evaluation.shape_bias import shape_bias
 from mae_lib.pages import causes
-from mae_lib.studies import Setting, Sweep
+from mae_lib.studies import Plan, Setting, Sweep
 
 PLAIN = {"ratio": 0.5, "unit": 4}
 
 
 def record(metric, value, protocol, n=400, seed=0, items=None, **changes):
     return EvalRecord(PLAIN | changes, seed, "menagerie", "test", protocol, metric, value, n, items)
+
+
+MENAGERIE = Plan(("menagerie",), (0,), "toy", 0, 1, 1.0, (0.5,), (4,), 0.5, 1)
 
 
 def swept(values, ratios=(0.1, 0.9), unit=4):
@@ -88,7 +91,7 @@ def test_bias_by_class_is_the_mean_over_runs_of_those_that_decided():
 
 
 def test_the_pictures_are_those_of_the_test_in_four_versions():
-    rows, titles = causes.conflict_pictures([4, 1])
+    rows, titles = causes.conflict_pictures(MENAGERIE, [4, 1])
     whole = cue_conflict(6, cue="coat")
     np.testing.assert_array_equal(rows["coat"] * 255, whole.images[[4, 1]])
     assert titles == [f"{CLASSES[whole.shapes[i]]},\n{CLASSES[whole.textures[i]]}" for i in (4, 1)]

@@ -56,8 +56,9 @@ def test_one_place_gets_the_surest_of_its_names():
     one = {"boxes": np.array([[0, 0, 20, 20], [1, 0, 20, 20], [30, 30, 50, 50]], float),
            "labels": np.array([3, 5, 5]), "scores": np.array([0.9, 0.8, 0.3]),
            "masks": np.zeros((3, 64, 64), bool)}
-    things, = detections.found_things(detection._shown([one]), 1)
-    names = [detection.CLASSES[k - 1] for k in (3, 5)]
+    there = detection.scene_set("test", 1)
+    things, = detections.found_things(detection._shown([one]), there)
+    names = [there.categories[k - 1] for k in (3, 5)]
     assert [t.name for t in things] == names
 
 

@@ -10,8 +10,13 @@ from mae_lib.evaluation.reconstruction import reconstruct_masked
 from mae_lib.pages import pictures
 
 
+def of_units(unit):
+    found = sweep(both_series(), painted)
+    return found.of([s for s in found.settings if s.unit == unit])
+
+
 def test_read_outs_of_a_ratio_series_are_those_of_one_unit_and_the_first_seed():
-    rows = pictures.read_outs(sweep(both_series(), painted), "menagerie", unit=4)
+    rows = pictures.read_outs(of_units(4), "menagerie")
     assert {label: set(np.unique(images * 255)) for label, images in rows.items()} == {
         "original": {51.0}, "ratio 0.1": {51.0 + 10 + 20}, "ratio 0.9": {51.0 + 90 + 20}}
     assert list(rows) == ["original", "ratio 0.1", "ratio 0.9"]
@@ -19,13 +24,13 @@ def test_read_outs_of_a_ratio_series_are_those_of_one_unit_and_the_first_seed():
 
 def test_without_a_unit_there_is_a_row_a_size():
     coupled = [setting(unit=u, patch=u) for u in SIZES]
-    rows = pictures.read_outs(sweep(coupled, painted), "menagerie", unit=None)
+    rows = pictures.read_outs(sweep(coupled, painted), "menagerie", by="unit")
     assert {label: np.unique(images * 255).item() for label, images in rows.items()} == {
         "original": 51, "4 pixels": 51 + 75 + 20, "8 pixels": 51 + 75 + 40}
 
 
 def test_what_is_redrawn_stands_below_its_original_with_its_error():
-    frames = pictures.redrawn(sweep(both_series(), painted), unit=4, count=2)
+    frames = pictures.redrawn(of_units(4), count=2)
     assert list(frames) == ["0.1", "0.9"]
     rows = frames["0.9"]
     assert {images.shape for images in rows.values()} == {(4, 3, 4, 4)}
@@ -37,7 +42,7 @@ def test_what_is_redrawn_stands_below_its_original_with_its_error():
 def test_maps_of_a_coupled_series_are_named_by_their_size():
     coupled = [setting(unit=u, patch=u) for u in SIZES]
     found = pictures.maps(sweep(coupled, lambda s: {
-        "xy": np.full((5, 2), s.unit, np.float16), "labels": np.arange(5)}), "menagerie", unit=None)
+        "xy": np.full((5, 2), s.unit, np.float16), "labels": np.arange(5)}), "menagerie", by="unit")
     assert [(name, xy[0, 0]) for name, (xy, _) in found.items()] == [("4 pixels", 4),
                                                                     ("8 pixels", 8)]
 
@@ -45,7 +50,7 @@ def test_maps_of_a_coupled_series_are_named_by_their_size():
 def test_only_what_was_hidden_is_filled_in():
     settings = [setting(d, ratio=r, views=0) for d in ("menagerie", "fashion_mnist")
                 for r in (0.25, 0.75)]
-    frames = pictures.filled_in(settings, unit=4, count=2)
+    frames = pictures.filled_in(settings, count=2)
     assert list(frames) == ["0.25", "0.75"]
     for ratio, rows in frames.items():
         hidden = (rows["seen"] != rows["original"]).any(1)
@@ -59,7 +64,7 @@ def test_only_what_was_hidden_is_filled_in():
 
 def test_what_is_filled_in_does_not_depend_on_what_was_hidden():
     chosen = setting(ratio=0.75, views=0)
-    rows = pictures.filled_in([chosen], unit=4, count=2)["0.75"]
+    rows = pictures.filled_in([chosen], count=2)["0.75"]
     network, seen = studies.model(chosen), torch.tensor(rows["seen"])
     x = torch.tensor(rows["original"])
     mask = network.sample_mask(2, torch.Generator().manual_seed(0))

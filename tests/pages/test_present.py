@@ -5,7 +5,11 @@ import pandas as pd
 import pytest
 from painted import both_series, painted, sweep
 
+from mae_lib.book.parameters import read_flat
+from mae_lib.ledger import paper
 from mae_lib.pages import present
+from mae_lib.runs import ROOT
+from mae_lib.studies import Plan
 
 
 def test_what_is_out_of_date_is_said_with_its_reason():
@@ -51,3 +55,14 @@ def test_a_dotted_line_is_the_first_row_of_its_panel():
     table = pd.DataFrame({"panel": ["a", "a", "b"], "value": [1., 2., 3.]})
     assert present.reference_lines(raw_pixels=table, untrained=table[2:]) == {
         "a": {"raw pixels": 1}, "b": {"raw pixels": 3, "untrained": 3}}
+
+
+@pytest.mark.parametrize("tier, scale, sentence", [
+    ("laptop", 2, "Our units of 4, 8, 16 pixels stand for the paper's 8, 16, 32."),
+    ("gpu", 2, "Our units of 4, 8, 16 pixels stand for the paper's 8, 16, 32."), ("paper", 1, "")])
+def test_sizes_are_the_papers_at_its_own_scale_only(tier, scale, sentence):
+    plan = Plan.of(read_flat(ROOT / "params" / f"{tier}.yaml", ROOT))
+    assert present.scale(plan) == scale
+    assert present.stand_for("units", plan.units, scale) == sentence
+    printed = paper.series("S000.T1", "mask_unit_series")["mask unit"]
+    assert [unit // scale for unit in printed] == list(plan.units)

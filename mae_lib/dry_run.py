@@ -1,0 +1,203 @@
+"""What a tier would run, on what, and what that takes on larger machines. Nothing is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sized
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import pandas as pd
+
+from mae_lib.data.official.variants import VARIANTS, variant_spec
+from mae_lib.models.cost import (
+    STATE,
+    activation_bytes,
+    autoencoder_macs,
+    encoder_macs,
+    parameters,
+)
+from mae_lib.models.methods import PRESETS, mae
+from mae_lib.studies import (
+    PRETRAINING,
+    Plan,
+    Setting,
+    Study,
+    cue_conflict,
+    images_of,
+    one_each,
+    program,
+)
+from mae_lib.studies.detection import COCO_SIZE, SCENE_SIZE, objects_of
+from mae_lib.studies.probing import EPOCHS, KEPT
+from mae_lib.studies.robustness import variant_of
+
+TRAINED = 3  # a training step takes three forward passes
+GB = 1e9
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Devices with their peak in bfloat16 (operations a second) and memory in bytes, as their
+    makers state them."""
+
+    name: str
+    devices: int
+    peak: float
+    memory: float
+
+
+# A TPU v3 chip has two cores, 123e12 operations a second and 32 GB.
+MACHINES = (Machine("TPU v3-128", 128, 61.5e12, 16e9), Machine("8 H100", 8, 989e12, 80e9),
+            Machine("one H200", 1, 989e12, 141e9))
+# Of the peak. He et al. (table 2) print 15.4 hours on 128 TPU v3 cores for ViT-L, 800 epochs:
+# by the formula below that is .29.
+SHARE = 0.3
+FORMULA = f"""\
+hours   = 2 x MACs x images x passes / (devices x peak x {SHARE:g}) / 3600;
+          a training step counts as {TRAINED} forward passes, one MAC as 2 operations
+memory  = {STATE} bytes x parameters + images at a time x kept bytes;
+          weights, gradients and AdamW's moments in float32, activations in bfloat16;
+          of detection the encoder alone: pyramid and heads come on top
+peak    = {", ".join(f"{m.name} {m.devices} x {m.peak / 1e12:g}e12/s" for m in MACHINES)}
+"""
+
+
+def report(plan: Plan) -> tuple[str, bool]:
+    """All of it as text, and whether everything that the plan needs is there and fits together."""
+    found = data(plan)
+    absent = [place for place in found if place.problem]
+    kinds, measured = networks(plan), work(plan)
+    numbers = {"index": False, "float_format": "{:.3g}".format}
+    parts = [f"networks to train\n{kinds.to_string(**numbers)}" if len(kinds) else
+             "networks to train: none",
+             f"measurements\n{measured.to_string(**numbers)}", f"formulas\n{FORMULA}",
+             "data\n" + "\n".join(f"{p.name}: {p.problem or p.found}" for p in found)]
+    totals = [f"{measured[f'hours, {m.name}'].sum():,.0f} hours on {m.name}" for m in MACHINES]
+    parts.append(f"in all: about {', '.join(totals)}, where decoding keeps up"
+                 + (f"; {len(absent)} of {len(found)} data sets cannot be used" if absent else ""))
+    return "\n\n".join(parts), not absent
+
+
+class Place(NamedTuple):
+    """A set of pictures that is needed: what is there, or what is wrong with it."""
+
+    name: str
+    found: str = ""
+    problem: str = ""
+
+
+def data(plan: Plan) -> list[Place]:
+    """Every set of pictures that a plan reads; those on disk are listed, none is decoded."""
+    asked: dict[str, Callable[[], Sized]] = {}
+    for setting in one_each(plan.core):
+        for split, count in (("train", plan.train_images), ("test", plan.probe_test_images)):
+            asked[f"{setting.dataset}, {split}"] = (
+                partial(range, count) if setting.dataset == "menagerie" else  # drawn when needed
+                partial(images_of, setting, split, count))
+        if setting.dataset == "imagenet":
+            asked |= {name: partial(variant_of, setting, name) for name in VARIANTS}
+            asked["cue conflict"] = lambda s=setting: cue_conflict.pictures(s).images
+            asked |= {f"COCO, {split}": partial(objects_of, setting, split, count) for split, count
+                      in (("train", plan.train_scenes), ("test", plan.test_scenes))}
+    return [_place(name, find) for name, find in asked.items()]
+
+
+def _place(name: str, find: Callable[[], Sized]) -> Place:
+    try:
+        return Place(name, f"{len(find()):,} pictures")
+    except (ValueError, OSError, RuntimeError) as error:
+        return Place(name, problem=str(error))
+
+
+def networks(plan: Plan) -> pd.DataFrame:
+    """One row a kind of network that is trained: runs, size, what an image takes, and for every
+    machine how many images a device sees at a time and the memory that it then needs."""
+    kinds: dict[tuple, list[Setting]] = {}
+    for setting in program(plan)[PRETRAINING]:
+        kinds.setdefault((setting.preset, setting.vit_patch, setting.ratio), []).append(setting)
+        _check(setting)
+    return pd.DataFrame([_network(*kind, runs) for kind, runs in kinds.items()])
+
+
+def _check(setting: Setting) -> None:
+    """Raise ValueError if a network of this kind cannot be built, or its masks cannot be drawn."""
+    mae("toy", ratio=setting.ratio, unit=setting.unit, target=setting.target, size=setting.size,
+        patch=setting.vit_patch)
+
+
+def _network(preset: str, patch: int, ratio: float, runs: list[Setting]) -> dict:
+    shape = _shape(runs[0])
+    row = {"network": preset, "patch": patch, "ratio": ratio, "runs": len(runs),
+           "parameters (M)": parameters(shape) / 1e6,
+           "GMACs an image": autoencoder_macs(shape, ratio).total / 1e9}
+    for machine in MACHINES:
+        row[machine.name] = memory(machine, shape, ratio, runs[0].batch)
+    return row
+
+
+def memory(machine: Machine, shape: Mapping, ratio: float, batch: int) -> str:
+    """Memory a device, and images at a time: the most that fit and that divide its part."""
+    fixed, each = STATE * parameters(shape), activation_bytes(shape, ratio, "bfloat16")
+    part = -(-batch // machine.devices)
+    fitting = [n for n in range(1, part + 1)
+               if part % n == 0 and fixed + n * each <= machine.memory]
+    if not fitting:
+        return f"does not fit ({(fixed + each) / GB:.1f} GB for one image)"
+    return f"{(fixed + fitting[-1] * each) / GB:.1f} GB, {fitting[-1]} at a time"
+
+
+def work(plan: Plan) -> pd.DataFrame:
+    """One row a kind of measurement: how many there are, of which data sets, and hours on every
+    machine; evaluations count what their networks take, not what is done with the outcome."""
+    rows = []
+    for study, settings in program(plan).items():
+        if settings:
+            macs = sum(_macs(plan, study, s) for s in settings)
+            rows.append({"kind": study.kind, "results": len(settings),
+                         "data": ", ".join(dict.fromkeys(s.dataset for s in settings)),
+                         "exa-MACs": macs / 1e18,
+                         **{f"hours, {m.name}": hours(m, macs) for m in MACHINES}})
+    return pd.DataFrame(rows)
+
+
+def hours(machine: Machine, macs: float) -> float:
+    """By the formula."""
+    return 2 * macs / (machine.devices * machine.peak * SHARE) / 3600
+
+
+def _macs(plan: Plan, study: Study, setting: Setting) -> float:
+    """Of one result."""
+    shape = _shape(setting)
+    return _images(plan, setting).get(study.kind, 0) * (
+        autoencoder_macs(shape, setting.ratio).total
+        if study.kind in ("pretraining", "reconstruction", "locality") else
+        encoder_macs(shape | {"size": _scene(setting)}) if study.kind == "detection" else
+        encoder_macs(shape))
+
+
+def _images(plan: Plan, setting: Setting) -> dict[str, float]:
+    """Images times forward passes of one result of each kind."""
+    test, probe = plan.test_images, plan.probe_images + plan.probe_test_images
+    views = EPOCHS if plan.probe_images > KEPT else 1
+    return {"pretraining": TRAINED * setting.views,
+            "reconstruction": 5 * test,  # unmasked, two complements, own masks twice
+            "linear_probe": views * plan.probe_images + plan.probe_test_images,
+            "lars_probe": probe, "latents": plan.probe_images + test,
+            "robustness": (2 * sum(variant_spec(name).n_expected for name in VARIANTS)
+                           if setting.dataset == "imagenet" else plan.probe_images + 5 * test),
+            "shape_bias": 14 * plan.conflict_images,
+            "cue_conflict": 2 * plan.conflict_images, "attention": test, "embedding": test,
+            "locality": (1 + TRAINED) * test,
+            "cross_cka": test * (2 + len(plan.ratios) + len(plan.units)),
+            "detection": TRAINED * plan.detector_epochs * plan.train_scenes + plan.test_scenes,
+            "finetuning": (TRAINED * plan.finetune_epochs * plan.probe_images
+                           + plan.probe_test_images)}
+
+
+def _shape(setting: Setting) -> dict:
+    return PRESETS[setting.preset] | {"patch": setting.vit_patch, "size": setting.size}
+
+
+def _scene(setting: Setting) -> int:
+    return SCENE_SIZE if setting.dataset == "menagerie" else COCO_SIZE
