@@ -88,13 +88,19 @@ class Study:
             seed, settings = 0, {name: settings[name] for name in self.fields
                                      if name in settings}
         return runs.Key(self.kind, settings | arguments, seed, modules, NOT_IN_KEY,
-                        self.libraries, data, own=(inspect.getmodule(self.compute).__name__,))
+                        self.libraries, data, own=_own(self.compute))
 
     def __call__(self, setting: Setting, *, if_stale: str = "show", **arguments) -> runs.Result:
         """The result of a setting; ``if_stale`` as in :func:`mae_lib.runs.find_or_compute`."""
         return runs.find_or_compute(self.key(setting, **arguments),
                                     lambda: self.compute(setting, if_stale, **arguments),
                                     if_stale=if_stale)
+
+
+def _own(compute: Callable) -> tuple[str, ...]:
+    """The module of this package that a measurement stands in; one's own may stand anywhere."""
+    name = inspect.getmodule(compute).__name__
+    return (name,) if name.startswith("mae_lib.") else ()
 
 
 @lru_cache(maxsize=8)
