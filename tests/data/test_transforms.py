@@ -14,6 +14,7 @@ from PIL import Image
 from scipy.stats import ks_2samp
 from torchvision.transforms.functional import InterpolationMode
 
+from mae_lib.data.files import transforms
 from mae_lib.data.files.crops import crop_box, loop_free_box
 from mae_lib.data.files.decoding import BadImage
 from mae_lib.data.files.transforms import (
@@ -185,3 +186,13 @@ def test_the_words_of_a_view_tell_it_from_others():
 def test_views_that_cannot_be_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_the_strongest_augmentation_leaves_a_colour_a_bit():
+    picture = layouts.picture(3, 40, 40)
+    kept = [op for op in transforms._randaugment("rand-m9-mstd0.5-inc1", 32).ops
+            if op.name == "PosterizeIncreasing"]
+    assert kept
+    for op in kept:
+        assert [op.level_fn(level, {})[0] for level in (2.5, 5, 9, 10)] == [3, 2, 1, 1]
+        assert np.unique(np.asarray(op.aug_fn(picture, *op.level_fn(10, {})))).tolist() == [0, 128]

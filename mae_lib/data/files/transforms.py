@@ -146,11 +146,20 @@ def _randaugment(config: str, size: int) -> Callable[[Image.Image], Image.Image]
     from timm.data.auto_augment import rand_augment_transform
 
     try:
-        return rand_augment_transform(config, {"translate_const": int(size * 0.45),
+        made = rand_augment_transform(config, {"translate_const": int(size * 0.45),
                                                "img_mean": FILL, "interpolation": Image.BICUBIC})
     except (AssertionError, ValueError, KeyError, IndexError) as error:
         raise ValueError("augment must be RandAugment in timm's notation, like "
                          f"'rand-m9-mstd0.5-inc1', got {config!r}") from error
+    for op in made.ops:
+        if op.name.startswith("Posterize"):
+            op.level_fn = _at_least_one_bit(op.level_fn)
+    return made
+
+
+def _at_least_one_bit(level_fn: Callable) -> Callable:
+    """At the highest levels timm keeps no bit of a colour, which Pillow 13 refuses."""
+    return lambda level, hparams: (max(1, level_fn(level, hparams)[0]),)
 
 
 @contextlib.contextmanager
