@@ -49,7 +49,8 @@ def test_every_run_has_a_place_and_the_usual_one_several():
     places = series_of(PLAN)
     assert set(places) == {*program(PLAN)[studies.PRETRAINING], *PLAN.untrained}
     usual, = [s for s in PLAN.ratio_series if (s.ratio, s.seed, s.dataset) == (.75, 0, "menagerie")]
-    assert places[usual] == [("ratio", 0.75), ("unit", 4), ("coupled", 4)]
+    assert places[usual] == [("ratio", 0.75), ("unit", 4), ("coupled", 4),
+                             ("equal tokens", 0.75)]
 
 
 def test_each_outcome_is_the_record_it_names_in_the_ledgers_unit(stored):

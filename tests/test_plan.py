@@ -46,8 +46,8 @@ def test_every_seed_of_a_data_set_has_an_untrained_control():
 def test_an_arm_differs_from_the_core_in_one_thing(name, field):
     arm = PLAN.arm(name)
     assert arm and {s.dataset for s in arm} == {"menagerie"}
-    for setting in arm:
-        assert any(differing(setting, usual) == {field} for usual in PLAN.core)
+    found = [min((differing(setting, usual) for usual in PLAN.core), key=len) for setting in arm]
+    assert {field} in found and all(names <= {field} for names in found)
 
 
 def test_equal_tokens_are_equal_to_within_a_batch():
@@ -56,9 +56,17 @@ def test_equal_tokens_are_equal_to_within_a_batch():
         assert abs(seen - 3200 * 17) <= 32 * 64 and setting.views % 32 == 0
 
 
-def test_controls_have_their_own_seeds_and_suggestions_all():
-    assert {s.seed for s in PLAN.arm("longer")} == {0}
-    assert {s.seed for s in PLAN.arm("margin")} == {0, 1}
+def test_at_the_usual_ratio_equal_tokens_are_the_usual_run():
+    odd = Plan.of(PARAMETERS | {"views": 1000})  # no whole batches
+    assert {s.ratio for s in odd.arm("equal tokens")} == {0.1, 0.75, 0.9}
+    assert set(odd.arm("equal tokens")) & set(odd.beside_arms) == {
+        s for s in odd.core if (s.dataset, s.ratio, s.unit, s.seed) == ("menagerie", 0.75, 4, 0)}
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_arms_have_their_own_seeds(name):
+    assert {s.seed for s in PLAN.arm(name)} == {0}
+    assert set(PLAN.arm(name)) <= set(program(PLAN)[studies.PRETRAINING])
 
 
 def test_an_unknown_arm_is_refused():

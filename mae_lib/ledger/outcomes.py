@@ -75,8 +75,6 @@ class Outcomes:
     def values(self, outcome: str, series: str, level: float | str) -> Mapping[int, float]:
         """By seed; empty if it was not measured."""
         if self.arm and series == RATIO:
-            if self.arm == EQUAL_TOKENS and level == USUAL:  # the run that sets the number
-                return self.cells.get((outcome, RATIO, level), {})
             series = self.arm
         return self.cells.get((outcome, series, level), {})
 

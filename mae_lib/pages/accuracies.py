@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -65,6 +66,22 @@ def controls(found: pd.DataFrame) -> pd.DataFrame:
     own = found.assign(text=with_interval(found, digits=1, scale=100))
     wide = own.pivot_table("text", ["test set", "protocol"], "dataset", aggfunc="first", sort=False)
     return wide.reset_index(names=["probe on", "features"])
+
+
+def by_training(ways: Mapping[str, Sweep]) -> pd.DataFrame:
+    """One row a way of training and features, one column a masking ratio: accuracies (%) on the
+    plain test set with intervals.
+
+    Args:
+        ways: ``{name: sweep of LINEAR_PROBE}``, the runs that were trained in this way.
+    """
+    parts = [of(sweep).assign(training=name) for name, sweep in ways.items()]
+    own = only(pd.concat(parts), **{"test set": PLAIN})
+    own = own.assign(text=with_interval(own, digits=1, scale=100),
+                     ratio=[f"ratio {ratio:g}" for ratio in own.ratio])
+    wide = own.pivot_table("text", ["dataset", "protocol", "training"], "ratio",
+                           aggfunc="first", sort=False)
+    return wide.reset_index(names=["data set", "features", "training"])
 
 
 def curves(found: pd.DataFrame, level: str, printed: pd.DataFrame) -> pd.DataFrame:

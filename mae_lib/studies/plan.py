@@ -26,7 +26,7 @@ class Plan:
         units: sides of masking units in pixels, at ``unit_ratio``, all on ViT patches of
             ``unit_patch`` pixels (0: the preset's).
         patches: sides of ViT patch and masking unit together, in pixels, at ``unit_ratio``.
-        arm_datasets, arm_ratios, arm_seeds: of the control arms, see :meth:`arm`.
+        arm_datasets, arm_ratios, arm_seeds: of the arms, see :meth:`arm`.
         longer: how many times the views the arm "longer" gets.
         margins: in pixels, see :class:`Setting`.
         policies: see :class:`Setting`.
@@ -165,34 +165,39 @@ class Plan:
         """Encoders to be trained on with labels: the ratio series, and the control from scratch."""
         return self.ratio_series + self.untrained if self.finetune_epochs else []
 
+    @property
+    def beside_arms(self) -> list[Setting]:
+        """The runs of the ratio series that an arm can be compared with: its data, its seeds."""
+        return [s for s in self.ratio_series
+                if s.dataset in self.arm_datasets and s.seed in self.arm_seeds]
+
     def arm(self, name: str) -> list[Setting]:
         """A control of the ratio series, or a suggestion of Kong et al., section 3.6.
 
-        Controls, at ``arm_ratios`` and ``arm_seeds``: ``"equal tokens"``, as many encoder tokens as
-        the run at ``unit_ratio`` sees; ``"longer"``, more views; ``"normalised"``, per-patch
-        normalised pixels as target. Suggestions, at ``unit_ratio`` and all seeds: ``"margin"``,
-        another loss, its control ``"scattered"``, and ``"guided"``, masks that follow the picture.
+        Controls, at ``arm_ratios``: ``"equal tokens"``, as many encoder tokens as the run at
+        ``unit_ratio`` sees, which is there itself; ``"longer"``, more views; ``"normalised"``,
+        per-patch normalised pixels as target. Suggestions, at ``unit_ratio``: ``"margin"``, another loss, its control
+        ``"scattered"``, and ``"guided"``, masks that follow the picture.
 
         Raises:
             ValueError: an unknown name.
         """
-        here = replace(self, datasets=self.arm_datasets)
-        controls = replace(here, seeds=self.arm_seeds, ratios=self.arm_ratios).ratio_series
-        usual = [s for s in here.ratio_series if s.ratio == self.unit_ratio]
+        here = replace(self, datasets=self.arm_datasets, seeds=self.arm_seeds)
+        usual = replace(here, ratios=self.arm_ratios).ratio_series
         if name == "equal tokens":
-            return [replace(s, views=self._equal_views(s)) for s in controls
-                    if s.ratio != self.unit_ratio]
+            return [replace(s, views=self._equal_views(s)) for s in usual]
         if name == "longer":
-            return [replace(s, views=int(self.longer * s.views)) for s in controls]
+            return [replace(s, views=int(self.longer * s.views)) for s in usual]
         if name == "normalised":
-            return [replace(s, target="normalised") for s in controls]
+            return [replace(s, target="normalised") for s in usual]
+        middle = [s for s in here.ratio_series if s.ratio == self.unit_ratio]
         if name == "margin":
-            return [replace(s, margin=m) for m in self.margins for s in usual]
+            return [replace(s, margin=m) for m in self.margins for s in middle]
         if name == "scattered":
-            return [replace(s, margin=min(self.margins), scattered=True) for s in usual
+            return [replace(s, margin=min(self.margins), scattered=True) for s in middle
                     if self.margins]
         if name == "guided":
-            return [replace(s, policy=p) for p in self.policies for s in usual
+            return [replace(s, policy=p) for p in self.policies for s in middle
                     if s.dataset == "menagerie"]  # the other's pictures have no known parts
         raise ValueError(f"name must be one of {', '.join(ARMS)}, got {name!r}")
 
@@ -215,6 +220,8 @@ class Plan:
 
     def _equal_views(self, setting: Setting) -> int:
         """Views with which the encoder sees as many tokens as at ``unit_ratio``, whole batches."""
+        if setting.ratio == self.unit_ratio:
+            return setting.views
         shape = PRESETS[self.preset]
         count = (shape.get("size", 224) // shape["patch"]) ** 2
         usual, own = (1 + visible_count(count, r) for r in (self.unit_ratio, setting.ratio))
