@@ -176,8 +176,8 @@ class Plan:
 
         Controls, at ``arm_ratios``: ``"equal tokens"``, as many encoder tokens as the run at
         ``unit_ratio`` sees, which is there itself; ``"longer"``, more views; ``"normalised"``,
-        per-patch normalised pixels as target. Suggestions, at ``unit_ratio``: ``"margin"``, another loss, its control
-        ``"scattered"``, and ``"guided"``, masks that follow the picture.
+        per-patch normalised pixels as target. Suggestions, at ``unit_ratio``: ``"margin"``,
+        another loss, its control ``"scattered"``, and ``"guided"``, masks that follow the picture.
 
         Raises:
             ValueError: an unknown name.

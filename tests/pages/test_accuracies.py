@@ -1,5 +1,7 @@
 """Tables 1 and 4: every accuracy stands on its own test set, beside the number printed for it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -128,3 +130,18 @@ def test_both_forms_of_the_probe_stand_beside_each_other():
                                    "mean token", "mean token, LARS"]
     assert table.ratio.tolist() == [0.5, 0.75]
     assert table.iloc[0].tolist()[2:] == ["30.0", "40.0 (+10.0)", "29.0", "39.0 (+10.0)"]
+
+
+def test_each_way_of_training_is_a_row_with_its_own_numbers():
+    """The second way was tried at one ratio only, on a set that counts ten images fewer right."""
+    usual, other = sweep("linear probe", ["test"]), sweep("linear probe", ["test"])
+    one = Sweep(other.settings[:1], [runs.Result(to_value(
+        [replace(r, value=r.value - 0.1, items=np.arange(N) < 100 * r.value - 10)
+         for r in other.records if r.status == "ok" and r.setting["ratio"] == 0.1]), {}, "cache")])
+    table = pages.by_training({"as above": usual, "longer": one})
+    table = table.set_index(["features", "training"])
+    assert list(table.columns) == ["data set", *(f"ratio {r:g}" for r in RATIOS)]
+    assert [text.split()[0] for text in table.loc[("class token", "as above")][1:]] == [
+        "22.0", "30.0", "35.0"]
+    assert table.loc[("mean token", "longer"), "ratio 0.1"].startswith("11.0 [")
+    assert isinstance(table.loc[("mean token", "longer"), "ratio 0.5"], float)  # missing
