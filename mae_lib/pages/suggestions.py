@@ -103,7 +103,7 @@ def compared(probed: Sweep, rebuilt: Sweep, ratio: float, dataset: str) -> pd.Da
               "unmasked": "PSNR (dB)"}
     rows = []
     for sweep, metric, scale in ((probed, "accuracy", 100), (rebuilt, "PSNR (dB)", 1)):
-        found = arms(named(summarise(r for r in sweep.records if r.setting["views"])))
+        found = arms(named(summarise(sweep.records)))
         found = only(found, dataset=DATASETS[dataset], ratio=ratio, metric=metric,
                      protocol=list(wanted), unit=found.unit.min())
         rows.append(found.assign(text=with_interval(found, 1 if scale > 1 else 2, scale)))

@@ -77,8 +77,7 @@ ARMS = {"usual": {}, "margin 2": {"margin": 2}, "scattered": {"margin": 1, "scat
 
 def sweep_of(metric: str, protocols: list[str], value: float) -> studies.Sweep:
     """A result for each arm and one at another ratio, all different."""
-    settings = [studies.Setting(**more) for more in ARMS.values()]
-    settings += [studies.Setting(ratio=0.1), studies.Setting(views=0)]
+    settings = [studies.Setting(**more) for more in ARMS.values()] + [studies.Setting(ratio=0.1)]
     results = []
     for i, setting in enumerate(settings):
         about = {"setting": studies.settings.without_seed(setting), "seed": 0, "n": 1,
