@@ -34,10 +34,15 @@ def import_closure(module: str, package: str | Path = PACKAGE) -> dict[str, str]
     """Digest of `module` and of every module of its package that it imports, directly or not.
 
     Imports inside functions count. The package's own `__init__` does not: it holds the version
-    number only, and a new version alone must not make every result stale.
+    number only, and a new version alone must not make every result stale. Of this package the
+    files are read once: they are the code that runs, whatever is written to them meanwhile.
     Returns {dotted name: sha256 hex} in alphabetical order. ValueError for an unknown module.
     """
     package = Path(package).resolve()
+    return dict(_own_closure(module) if package == PACKAGE else _closure(module, package))
+
+
+def _closure(module: str, package: Path) -> dict[str, str]:
     if _module_file(module, package) is None:
         raise ValueError(f"module must be one of the package {package.name}, got {module!r}")
     found: dict[str, str] = {}
@@ -50,6 +55,12 @@ def import_closure(module: str, package: str | Path = PACKAGE) -> dict[str, str]
         found[name] = source_digest(path)
         waiting += [*_imported(name, path, package.name), name.rpartition(".")[0]]
     return dict(sorted(found.items()))
+
+
+@functools.cache
+def _own_closure(module: str) -> dict[str, str]:
+    """A chapter asks for the same ones thousands of times."""
+    return _closure(module, PACKAGE)
 
 
 def module_name(path: str | Path, package: str | Path = PACKAGE) -> str:
