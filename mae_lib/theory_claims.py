@@ -8,18 +8,20 @@ from mae_lib import identification
 from mae_lib.data.dependence import dependence
 from mae_lib.data.fashion_mnist import fashion_mnist
 from mae_lib.data.menagerie import scenes
-from mae_lib.ledger import theory
+from mae_lib.ledger import mask_graphs, theory
 from mae_lib.ledger.verdicts import Verdict, weakest
 
 CASES = ("no training", "squared error", "squared error, linear world",
          "squared error, latent graph")
+WORLDS = 500  # that are small enough to list
 
 
 def theory_claims(*, graphs: int, masks: int, ratios: Sequence[float], unit_ratio: float,
                   trial_seeds: Sequence[int], trial_steps: int, images: int, pairs: int,
                   distances: Sequence[int], seed: int, workers: int = 1,
                   if_stale: str = "show") -> dict[str, Verdict]:
-    """A verdict on each of K-T1 to K-T8 and K-T10; about a minute if the trials are found.
+    """A verdict on each of K-T1 to K-T8, K-T10, S-23 and S-24; about a minute if the trials are
+    found.
 
     Args:
         graphs, masks: random graphs, and masks of each.
@@ -38,7 +40,9 @@ def theory_claims(*, graphs: int, masks: int, ratios: Sequence[float], unit_rati
             "K-T7": weakest(theory.level_against_unit(unit_ratio)),
             "K-T8": theory.chosen_against_random(),
             "K-T10": weakest(theory.pixels_depend(pixel_dependence(images, pairs, distances,
-                                                                   seed)))}
+                                                                   seed))),
+            "S-23": mask_graphs.bounds_hold(WORLDS, seed),
+            "S-24": mask_graphs.error_and_floor_hold(WORLDS, seed)}
 
 
 def pixel_dependence(images: int, pairs: int, distances: Sequence[int], seed: int) -> dict:

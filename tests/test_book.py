@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[1]
 HTML = ROOT / "_build/html"
 CHAPTERS = find_chapters(ROOT)
 PAGES = sorted(path.relative_to(HTML).as_posix() for path in (HTML / "book").rglob("*.html"))
-COVERAGE = yaml.safe_load((ROOT / "book/coverage.yml").read_text())
+COVERAGE, UMAE = (yaml.safe_load((ROOT / f"book/coverage{name}.yml").read_text())
+                  for name in ("", "_umae"))
 needs_pages = pytest.mark.skipif(not PAGES, reason="no pages yet: run 'make book'")
 each_chapter = pytest.mark.parametrize("chapter", CHAPTERS.values(), ids=list(CHAPTERS))
 each_page = pytest.mark.parametrize("page", PAGES)
@@ -120,14 +121,16 @@ def test_coverage_lists_every_item_of_the_paper_once():
     kinds = {"Figure": 10, "Table": 5, "Algorithm": 2, "Theorem": 3}
     expected = [f"{kind} {n}" for kind, count in kinds.items() for n in range(1, count + 1)]
     assert [entry["item"] for entry in COVERAGE] == expected
-    for entry in COVERAGE:
+    assert [entry["item"] for entry in UMAE] == [f"Theorem {n}" for n in (3.2, 3.3, 4.1, 4.2)]
+    for entry in COVERAGE + UMAE:
         assert entry["status"] in ("reproduced", "partly", "drawing", "open"), entry
         assert "note" in entry or entry["status"] in ("reproduced", "drawing"), entry
         assert ("page" in entry) == (entry["status"] in ("reproduced", "partly")), entry
 
 
 @needs_pages
-@pytest.mark.parametrize("entry", [e for e in COVERAGE if "page" in e], ids=lambda e: e["item"])
+@pytest.mark.parametrize("entry", [e for e in COVERAGE + UMAE if "page" in e],
+                         ids=lambda e: f"{e['page']}: {e['item']}")
 def test_what_coverage_names_is_on_its_page(entry):
     assert entry["label"] in read_page(f"{entry['page']}.html").ids
 
