@@ -23,6 +23,7 @@ from mae_lib.ledger.outcomes import (
     GUIDED,
     LONGER,
     MARGIN,
+    METHOD,
     NORMALISED,
     RATIO,
     SCATTERED,
@@ -34,11 +35,13 @@ from mae_lib.models.cost import autoencoder_macs
 from mae_lib.models.methods import PRESETS
 from mae_lib.pages.costs import seconds_of_patches
 from mae_lib.studies import Plan, Setting, Study, program
+from mae_lib.studies.family import every_row
 from mae_lib.studies.settings import DATASETS
 
 PERCENT = 100.0
 USUAL = {"menagerie", "fashion_mnist"}
 SIMILARITY = "similarity of models, mean token, levelled"
+OCCLUDED = "occlusion, mean token, levelled"
 METRICS = {"ssim": ("ssim", 1.0), "fsimc": ("fsimc", 1.0), "psnr": ("psnr", 1.0),
            "neg mse": ("mse", -1.0)}
 SHARES = ("gradient share, near", "area share, near", "gradient share, far", "area share, far")
@@ -100,6 +103,11 @@ OUTCOMES: dict[Study, dict[str, Place]] = {
     studies.LOSSES: {"loss slope": Place(("training",), "loss slope", split="train")},
     studies.DETECTION: {"box ap": Place(("box",), "ap", PERCENT),
                         "mask ap": Place(("mask",), "ap", PERCENT)},
+    studies.FINETUNING: {"fine-tuned": _accuracy("fine-tuned")},
+    studies.FEW_LABELS: {"few labels": _accuracy("few labels")},
+    studies.OCCLUSION: {"cka": Place((OCCLUDED,), "cka"), "cka slope": Place((OCCLUDED,), "slope"),
+                        "retrieval": Place((OCCLUDED,), "retrieval", PERCENT)},
+    studies.TUNED_OCCLUSION: {"cka tuned": Place((OCCLUDED,), "cka")},
 }
 
 
@@ -149,6 +157,9 @@ def series_of(plan: Plan) -> dict[Setting, list[tuple[str, float | str]]]:
         found[setting].append((SCATTERED, setting.margin))
     for setting in plan.arm(GUIDED):
         found[setting].append((GUIDED, setting.policy))
+    for row, settings in every_row(plan).items():
+        for setting in settings:
+            found[setting].append((METHOD, row))
     return dict(found)
 
 
@@ -185,7 +196,9 @@ def _similarities(plan: Plan) -> list[tuple]:
 
 
 def _cost(setting: Setting) -> dict[str, float]:
-    """Multiplications of the encoder for one training image."""
+    """Multiplications of MAE's encoder for one training image."""
+    if setting.method:
+        return {}
     shape = PRESETS[setting.preset] | {"patch": setting.vit_patch}
     return {"macs": autoencoder_macs(shape, setting.ratio).encoder}
 

@@ -27,8 +27,9 @@ TOLERANCES = {"pretraining": 0.02, "filter_network": 0.02, "losses": 0.02, "reco
               "floors": 1e-4, "linear_probe": 2e-3, "pixel_probe": 2e-3, "lars_probe": 5e-3,
               "robustness": 2e-3, "shape_bias": 0.01, "attention": 5e-3, "embedding": 0.02,
               "pixel_embedding": 0.02, "latents": 5e-3, "pixel_latents": 5e-3, "locality": 5e-3,
-              "cross_cka": 1e-3, "detection": 0.05, "cue_conflict": 0.01,
-              "finetuning": 0.01, "identifiability": 0.02}
+              "cross_cka": 1e-3, "detection": 0.05, "cue_conflict": 0.01, "few_labels": 0.01,
+              "finetuning": 0.01, "occlusion": 5e-3, "tuned_occlusion": 0.02,
+              "pixel_occlusion": 1e-3, "identifiability": 0.02}
 TRAINED = ("pretraining", "filter_network")
 
 

@@ -1,4 +1,4 @@
-"""The rule of every claim about trained networks of Kong et al.: from measurements to a verdict.
+"""The rule of every claim about trained networks: from measurements to a verdict.
 
 A rule looks at one data set. Levels of the unit and the patch series are pixels of 32-pixel images:
 4, 8 and 16 stand for the paper's 8, 16 and 32 of 224.
@@ -13,7 +13,7 @@ from functools import partial
 
 import pandas as pd
 
-from mae_lib.ledger import associations, audit, composites, single_rules
+from mae_lib.ledger import associations, audit, composites, occlusion_rules, single_rules
 from mae_lib.ledger.claims import Claim, claims
 from mae_lib.ledger.comparisons import (
     Comparison,
@@ -180,8 +180,8 @@ RULES: dict[str, Rule] = {
     "K-X4": over_ratios(FACTORS, not_below, (0.75, 0.9)),
     "K-C1": Rule(single_rules.larger_patch_faster, {
         "in multiplications": partial(single_rules.larger_patch_faster, cost="macs")}),
-    "K-T9": Rule(single_rules.untested("no contrastive model is trained here")),
-}
+    "K-T9": Rule(occlusion_rules.CONTRASTIVE_PROBES_BETTER),
+} | {claim: Rule(test, beside) for claim, (test, beside) in occlusion_rules.RULES.items()}
 
 
 def verdicts_of(outcomes: pd.DataFrame, dataset: str) -> dict[str, Verdict]:

@@ -22,12 +22,13 @@ from mae_lib.ledger.verdicts import VOID, Effect, Verdict, effect
 
 SHIFTED = ("fresh draw", "odd pose", "renditions", "filtered", "sketch")
 ACCURACIES = ("linear", "linear mean", "knn", *SHIFTED)
+TUNED = ("fine-tuned", "few labels")
 FACTORS = ("position", "scale", "colour")
 SEPARATION = ("purity", "separability")
 PRECISIONS = ("box ap", "mask ap")
 CHANCE = {"menagerie": 1 / 16, "fashion_mnist": 1 / 10}
 # Where an untrained network must be worse. For shape bias that is the share of decisive answers.
-CONTROLLED = {name: name for name in (*ACCURACIES, *FACTORS, *SEPARATION, *PRECISIONS,
+CONTROLLED = {name: name for name in (*ACCURACIES, *TUNED, *FACTORS, *SEPARATION, *PRECISIONS,
                                       "shape accuracy", *(f"level {i}" for i in range(5)))}
 BIASES = {"shape bias": "", "shape bias, coat": ", coat"}
 CONTROLLED |= {name: f"coverage{cue}" for name, cue in BIASES.items()}
@@ -118,7 +119,7 @@ def off_bounds(dataset: str, outcome: str, table: pd.DataFrame, verdict: Verdict
 def bounds(dataset: str, outcome: str) -> tuple[float | None, float | None]:
     """Floor (chance, where there is one) and ceiling of an outcome; None where it has none."""
     chance = CHANCE.get(dataset, 0.0)
-    if outcome in ACCURACIES:
+    if outcome in (*ACCURACIES, *TUNED):
         return 100 * chance, 100
     if outcome in SEPARATION:
         return 0.1, 1  # ten classes

@@ -14,6 +14,7 @@ COLUMNS = ("dataset", "series", "level", "seed", "outcome", "value")
 RATIO, UNIT, COUPLED = "ratio", "unit", "coupled"
 MARGIN, SCATTERED = "margin", "scattered"
 GUIDED, UNTRAINED = "guided", "untrained"
+METHOD = "method"  # whose levels are the rows of Kong and Zhang's tables
 EQUAL_TOKENS, LONGER, NORMALISED = "equal tokens", "longer", "normalised"
 LEAST = 3  # training runs, for any verdict
 USUAL = 0.75

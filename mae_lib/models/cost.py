@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from mae_lib.models.contrastive import HIDDEN
+from mae_lib.models.family import CONTRASTIVE, SIAMESE, SUPERVISED, check_names, views
 from mae_lib.models.masks import visible_count
 from mae_lib.models.patches import patch_grid
+from mae_lib.models.siamese import SECOND_RATIO
 
+TRAINED = 3  # a training step takes three forward passes, where gradients flow
 # Bytes that one block keeps for its backward pass, for each token and unit of width: 16 numbers in
 # single precision; in mixed precision the residual stream stays single.
 KEPT = {"float32": 64, "bfloat16": 36, "float16": 36}
 STATE = 16  # bytes a parameter: weight, gradient and AdamW's two moments in single precision
+COPY = 4  # bytes a parameter that only follows: the weight
 
 
 class Macs(NamedTuple):
@@ -58,21 +63,113 @@ def autoencoder_macs(shape: Mapping, ratio: float, *, lazy: bool = True) -> Macs
     grid = patch_grid(shape.get("size", 224), shape["patch"])
     patches, values = grid[0] * grid[1], 3 * shape["patch"] ** 2
     visible = visible_count(patches, ratio)
-    width, narrow, depth = shape["width"], shape["decoder_width"], shape["decoder_depth"]
     embedded, read = (visible, patches - visible) if lazy else (patches, patches + 1)
-    return Macs(embedding=embedded * values * width,
-                encoder=shape["depth"] * block_macs(visible + 1, width),
-                bridge=(visible + 1) * width * narrow,
-                decoder=((depth - 1) * block_macs(patches + 1, narrow)
-                         + block_macs(patches + 1, narrow, read)),
-                head=read * narrow * values)
+    return Macs(embedded * values * shape["width"],
+                shape["depth"] * block_macs(visible + 1, shape["width"]),
+                *_decoding(shape, visible, read))
 
 
-def encoder_macs(shape: Mapping) -> int:
-    """Forward pass of the encoder over one whole image, class token included."""
-    tokens = 1 + _patches(shape)
-    embedding = (tokens - 1) * 3 * shape["patch"] ** 2 * shape["width"]
-    return embedding + shape["depth"] * block_macs(tokens, shape["width"])
+def encoder_macs(shape: Mapping, shown: int | None = None) -> int:
+    """Forward pass of the encoder over one image, class token included.
+
+    Args:
+        shown: how many of the patches it sees, all if None.
+    """
+    shown = _patches(shape) if shown is None else shown
+    embedding = shown * 3 * shape["patch"] ** 2 * shape["width"]
+    return embedding + shape["depth"] * block_macs(shown + 1, shape["width"])
+
+
+class MethodMacs(NamedTuple):
+    """MACs of one training image: forward where gradients flow, and forward without them."""
+
+    learned: int
+    followed: int
+
+    @property
+    def forward(self) -> int:
+        return self.learned + self.followed
+
+    @property
+    def step(self) -> int:
+        """Forward and backward; what is not trained has no backward pass."""
+        return TRAINED * self.learned + self.followed
+
+
+def method_macs(name: str, shape: Mapping, ratio: float, *, augment: str | None = None,
+                batch: int = 1, classes: int = 0) -> MethodMacs:
+    """What one of :data:`mae_lib.models.family.METHODS` takes for one training image.
+
+    As this library computes: R-MAE predicts every patch from both branches; C-MAE encodes one view
+    with gradient and the other by the momentum target, MoCo v3 both by both. Heads and the
+    similarities of InfoNCE count. Drawing the views does not, nor moving the target's weights.
+
+    Args:
+        shape: as in :func:`autoencoder_macs`.
+        augment: see :func:`mae_lib.models.family.method`.
+        batch: images at a time, among which InfoNCE tells one from the others.
+        classes: of a method that learns from labels.
+
+    Raises:
+        ValueError: unknown name or augmentation; a ratio that cannot be met.
+    """
+    done = passes(name, _patches(shape), ratio, augment)
+    width, compared = shape["width"], done.compared
+    head = 2 * round(HIDDEN * width) * width * compared
+    learned = sum(encoder_macs(shape, shown) + 2 * head for shown in done.encoded)
+    learned += sum(sum(_decoding(shape, *both)) for both in zip(done.encoded, done.read,
+                                                                strict=False))
+    learned += width * classes * (name == SUPERVISED)
+    if _tells_apart(name):
+        learned += len(done.encoded) * batch * compared * width
+    return MethodMacs(learned, sum(encoder_macs(shape, n) + head for n in done.followed))
+
+
+class Passes(NamedTuple):
+    """What a method puts through its networks for one image, in patches.
+
+    Args:
+        encoded: of each encoding with gradient.
+        followed: of each encoding by the momentum target.
+        read: that are predicted, of each decoding; the first encodings are decoded.
+        compared: tokens of an encoding that the heads see, class token included.
+    """
+
+    encoded: tuple[int, ...]
+    followed: tuple[int, ...] = ()
+    read: tuple[int, ...] = ()
+    compared: int = 0
+
+
+def passes(name: str, patches: int, ratio: float, augment: str | None = None) -> Passes:
+    """What a method computes of an image of so many patches; see :func:`method_macs`."""
+    check_names(name, augment)
+    if name == SUPERVISED:
+        return Passes((patches,))
+    masked = "mask" in views(name, augment)
+    visible = visible_count(patches, ratio) if masked else patches
+    hidden = patches - visible
+    if name in CONTRASTIVE:
+        return _contrastive(CONTRASTIVE[name], patches, (visible, hidden if masked else patches))
+    if name in SIAMESE:
+        second = {"complement": hidden, "identity": patches,
+                  "independent": visible_count(patches, SECOND_RATIO)}[SIAMESE[name]]
+        return Passes((visible, second), read=(patches, patches))
+    return Passes((visible,), read=(hidden if masked else patches,))
+
+
+def _contrastive(changes: Mapping, patches: int, shown: tuple[int, int]) -> Passes:
+    """Mask tokens stand in for what is hidden, or it is dropped; one way, or both."""
+    seen = shown if changes.get("shown") == "dropped" else (patches, patches)
+    ways = 2 if changes.get("symmetric") else 1
+    tokens = {"token": patches, "token and class": patches + 1}
+    return Passes(seen[:ways], seen[::-1][:ways], (),
+                  tokens.get(changes.get("place", "token"), 1))
+
+
+def _tells_apart(name: str) -> bool:
+    """Whether images are told from each other by InfoNCE."""
+    return name in CONTRASTIVE and CONTRASTIVE[name].get("comparison") != "byol"
 
 
 def parameters(shape: Mapping) -> int:

@@ -36,7 +36,14 @@ class Plan:
         conflict_images: of the test of shape bias.
         train_scenes, test_scenes, detector_epochs: of detection, run on the encoders of
             ``detector_seeds``.
-        finetune_epochs: of fine-tuning the networks of the ratio series; 0 for none.
+        method_datasets, method_seeds, method_views: of the runs that compare methods, see
+            :mod:`mae_lib.studies.family`, at ``unit_ratio``.
+        few_counts: numbers of images in pretraining on few.
+        photograph_crops: how many crops of one photograph.
+        occlusion_ratios, occlusion_draws: shares of patches dropped, and masks of each.
+        finetune_epochs: of fine-tuning methods, and networks of the ratio series at
+            ``finetune_ratios``.
+        label_share, few_label_epochs: of fine-tuning methods with few labels.
         filter_images, filter_epochs: for the network that picks the filtered images.
         precision: of pretraining, ``"float32"`` or ``"bfloat16"``.
         micro: images a device and forward pass at most, 0 for all of its part of a batch.
@@ -77,7 +84,17 @@ class Plan:
     detector_seeds: tuple[int, ...] = ()
     filter_images: int = 0
     filter_epochs: int = 0
+    method_datasets: tuple[str, ...] = ()
+    method_seeds: tuple[int, ...] = ()
+    method_views: int = 0
+    few_counts: tuple[int, ...] = (1,)
+    photograph_crops: int = 1
+    occlusion_ratios: tuple[float, ...] = ()
+    occlusion_draws: int = 1
     finetune_epochs: int = 0
+    finetune_ratios: tuple[float, ...] = ()
+    label_share: float = 0.1
+    few_label_epochs: int = 0
     precision: str = "float32"
     micro: int = 0
     data_root: str = ""
@@ -104,7 +121,7 @@ class Plan:
         return replace(self, seeds=(0,), preset=own[0], views=0, ratios=(ratio,),
                        units=(found.patch,), unit_ratio=ratio, unit_patch=found.patch,
                        patches=(), arm_ratios=(), arm_seeds=(), margins=(), policies=(),
-                       detector_seeds=(0,))
+                       method_seeds=(), detector_seeds=(0,))
 
     @property
     def recipe(self) -> dict:
@@ -163,7 +180,8 @@ class Plan:
     @property
     def finetuned(self) -> list[Setting]:
         """Encoders to be trained on with labels: the ratio series, and the control from scratch."""
-        return self.ratio_series + self.untrained if self.finetune_epochs else []
+        chosen = [s for s in self.ratio_series if s.ratio in self.finetune_ratios]
+        return chosen + self.untrained if chosen else []
 
     @property
     def beside_arms(self) -> list[Setting]:

@@ -5,30 +5,43 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from torch import nn
 
 from mae_lib import runs
 from mae_lib.models.encoder import Encoder
+from mae_lib.models.family import MAE, SUPERVISED, is_autoencoder, method
 from mae_lib.models.masks import visible_count
 from mae_lib.models.methods import PRESETS, MaskedAutoencoder, mae
 from mae_lib.models.published import Published, load_published
-from mae_lib.models.weights import own_names, published_names
+from mae_lib.models.weights import own_names, published_name
 from mae_lib.studies.machine import decoders, device
-from mae_lib.studies.sets import PRESET, images_of
+from mae_lib.studies.sets import PRESET, images_of, pool_size, training_images
 from mae_lib.studies.settings import Setting
 from mae_lib.studies.study import Study
 from mae_lib.training.pretrain import Masks, own_masks, pretrain
 from mae_lib.training.schedule import Recipe
 
 
-def network(setting: Setting) -> MaskedAutoencoder:
+class Pretrained(NamedTuple):
+    """What is left of a method without a decoder."""
+
+    encoder: Encoder
+
+
+def network(setting: Setting) -> nn.Module:
     """The model of a setting with its initial weights."""
-    mean, std = images_of(setting, "train", setting.train_images).standardisation()
+    mean, std = images_of(setting, "train", pool_size(setting)).standardisation()
     made = mae(setting.preset, ratio=setting.ratio, unit=setting.unit, target=setting.target,
                size=setting.size, mean=mean, std=std, seed=setting.seed, patch=setting.vit_patch)
     if setting.margin:
         made.loss = _margin_loss(setting, made.encoder)
+    if setting.method or setting.augment:
+        return method(setting.method or MAE, made, augment=setting.augment, seed=setting.seed,
+                      classes=len(training_images(setting).classes))
     return made
 
 
@@ -42,22 +55,29 @@ def _margin_loss(setting: Setting, encoder: Encoder) -> Callable:
                    order=order)
 
 
-def masks(setting: Setting, method: MaskedAutoencoder) -> Masks:
-    """Where the masks of a run come from: ``(indices of images, generator) -> Mask``."""
+def masks(setting: Setting, network: nn.Module) -> Masks:
+    """Where the masks of a run come from: ``(indices of images, generator) -> Mask``, or what its
+    method draws beside them."""
+    if setting.method == SUPERVISED:
+        labels = torch.from_numpy(np.asarray(training_images(setting).labels, np.int64))
+        return lambda index, generator: network.sample_mask(labels[index], generator)
     if setting.policy is None:
-        return own_masks(method)
+        return own_masks(network)
     from mae_lib.data.groups import menagerie_groups
     from mae_lib.models.guided_masks import guided_mask
 
     found = menagerie_groups("train", setting.train_images, setting.size, PRESET,
-                             patch=method.encoder.patch)
+                             patch=network.encoder.patch)
     groups, parents = map(torch.from_numpy, found)
     return lambda index, generator: guided_mask(
         groups[index], setting.ratio, setting.policy, parents=parents[index], generator=generator)
 
 
-def model(setting: Setting, if_stale: str = "show") -> MaskedAutoencoder | Published:
+def model(setting: Setting, if_stale: str = "show"
+          ) -> MaskedAutoencoder | Pretrained | Published:
     """The pretrained model of a setting, or its initial weights if ``views`` is 0.
+
+    Of a method without a decoder it is the encoder alone, as ``encoder``.
 
     Of a setting with a ``checkpoint`` what its file holds; that may be less than an autoencoder,
     but has an ``encoder``.
@@ -74,7 +94,8 @@ def model(setting: Setting, if_stale: str = "show") -> MaskedAutoencoder | Publi
     trained = mae(**run["config"])
     weights = own_names({name: tensor.float() for name, tensor in run["weights"].items()})
     trained.load_state_dict(trained.state_dict() | weights)  # fixed positions are not kept
-    return trained.eval()
+    trained.eval()
+    return trained if is_autoencoder(setting.method or MAE) else Pretrained(trained.encoder)
 
 
 def checkpoint_folder(setting: Setting):
@@ -86,12 +107,13 @@ def checkpoint_folder(setting: Setting):
 def _pretrain(setting: Setting, if_stale: str) -> dict:
     started = network(setting)
     recipe = Recipe(views=setting.views, batch=setting.batch, lr=setting.lr)
-    history = pretrain(started, images_of(setting, "train", setting.train_images), recipe,
+    history = pretrain(started, training_images(setting), recipe,
                        seed=setting.seed, masks=masks(setting, started), device=device(),
                        checkpoint=checkpoint_folder(setting), micro=setting.micro,
                        precision=setting.precision or "float32", workers=decoders())
-    weights = {name: tensor.half() for name, tensor in published_names(started).items()
-               if not name.endswith("pos_embed")}
+    parts = ("encoder.", "decoder.") if is_autoencoder(setting.method or MAE) else ("encoder.",)
+    weights = {published_name(name): tensor.half() for name, tensor in started.state_dict().items()
+               if name.startswith(parts) and not name.endswith("pos_embed")}
     return {"weights": weights, "losses": history.losses, "config": started.config,
             "images_per_second": history.images_per_second}
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from mae_lib.models.family import MAE, is_autoencoder
+from mae_lib.studies import family
 from mae_lib.studies.attention import ATTENTION
 from mae_lib.studies.cue_conflict import CUE_CONFLICT
 from mae_lib.studies.detection import DETECTION
 from mae_lib.studies.embedding import EMBEDDING, PIXEL_EMBEDDING
-from mae_lib.studies.finetuning import FINETUNING
+from mae_lib.studies.finetuning import FEW_LABELS, FINETUNING
 from mae_lib.studies.latents import LATENTS, PIXEL_LATENTS
 from mae_lib.studies.locality import LOCALITY
 from mae_lib.studies.losses import LOSSES
+from mae_lib.studies.occlusion import OCCLUSION, PIXEL_OCCLUSION, TUNED_OCCLUSION
 from mae_lib.studies.plan import ARMS, Plan
 from mae_lib.studies.pretraining import PRETRAINING
 from mae_lib.studies.probing import LARS_PROBE, LINEAR_PROBE, PIXEL_PROBE
@@ -28,15 +31,19 @@ def program(plan: Plan) -> dict[Study, list[Setting]]:
     """Every study of a tier with its settings; trainings, on which the rest depends, come first."""
     series = _once(plan.core + plan.coupled_series)
     arms = [s for name in ARMS for s in plan.arm(name)]
-    trained = [] if plan.checkpoint else _once(series + arms)
+    compared = {part: _all(getattr(family, part)(plan)) for part in (
+        "every_row", "probed", "figure1", "tuned", "table1")}
+    others = compared["every_row"]
+    trained = [] if plan.checkpoint else _once(series + arms + [s for s in others if s.views])
     controls = _once(plan.core + plan.untrained)
     sets = one_each(plan.core)
     small = [s for s in sets if _of_few_pixels(s)]
     known = [s for s in series + plan.untrained if _of_few_pixels(s)]
-    return {PRETRAINING: trained, FILTER_NETWORK: small, LOSSES: trained,
+    return {PRETRAINING: trained, FILTER_NETWORK: small, LOSSES: _once(series + arms),
             FLOORS: sets, PIXEL_PROBE: small, PIXEL_EMBEDDING: small, PIXEL_LATENTS: small,
-            RECONSTRUCTION: _once(series + trained + plan.untrained),
-            LINEAR_PROBE: _once(series + trained + plan.untrained),
+            RECONSTRUCTION: _once(series + arms + plan.untrained + [
+                s for s in compared["table1"] if s.views and is_autoencoder(s.method or MAE)]),
+            LINEAR_PROBE: _once(series + arms + plan.untrained + compared["probed"]),
             LARS_PROBE: [s for s in plan.ratio_series
                          if s.seed == min(plan.seeds) and _of_few_pixels(s)],
             ROBUSTNESS: [s for s in _once(series + plan.untrained) if s.dataset in SHIFTED],
@@ -46,12 +53,19 @@ def program(plan: Plan) -> dict[Study, list[Setting]]:
             LATENTS: _once(known), LOCALITY: controls,
             CROSS_CKA: [s for seed in plan.seeds if not plan.checkpoint
                         for s in one_each(s for s in plan.core if s.seed == seed)],
-            DETECTION: plan.detected, FINETUNING: plan.finetuned}
+            DETECTION: plan.detected, FINETUNING: _once(plan.finetuned + others),
+            FEW_LABELS: compared["probed"], OCCLUSION: compared["figure1"],
+            TUNED_OCCLUSION: compared["tuned"],
+            PIXEL_OCCLUSION: [s for s in sets if s.dataset in plan.method_datasets]}
 
 
 def _of_few_pixels(setting: Setting) -> bool:
     """Whether pixels are few enough to be features, and images to be kept as such."""
     return setting.size <= SMALL and setting.dataset != "imagenet"
+
+
+def _all(rows: family.Rows) -> list[Setting]:
+    return _once([setting for part in rows.values() for setting in part])
 
 
 def _once(settings: list[Setting]) -> list[Setting]:

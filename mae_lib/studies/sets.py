@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from mae_lib.data.official.folders import folder
 from mae_lib.data.official.imagenet import imagenet, imagenette
 from mae_lib.data.official.small_sets import small_set
 from mae_lib.data.protocols import Images
+from mae_lib.data.subsets import crops_of_photograph, few
 from mae_lib.runs import cache_folder
 from mae_lib.studies.machine import decoders
 from mae_lib.studies.settings import DATASETS, Setting
@@ -29,12 +31,37 @@ EXAMPLES, EXAMPLE_SIDE = 960, 64  # pictures that are drawn as an example of a f
 HELD_OUT = 10  # of a folder every tenth picture is for testing
 FOLDERS = {"imagenet": "imagenet", "imagenette": "imagenette2"}  # below the root
 SMALL = {"cifar10": 32, "cifar100": 32, "stl10": 96}  # their sides in pixels
+POOL = 20_000  # training images of which few are chosen, where they are drawn; else all there are
 PRESET = "medium32"  # of the procedural set: raw pixels alone do not solve its probe
 
 
 def images_of(setting: Setting, split: str, count: int) -> Images:
     """``count`` images of a setting's data set, at the size that its model sees."""
     return images(setting.dataset, split, count, setting.size, _root(setting))
+
+
+def training_images(setting: Setting) -> Images:
+    """The images that a setting is pretrained on."""
+    if setting.chosen is None:
+        return images_of(setting, "train", setting.train_images)
+    if setting.chosen == "photograph":
+        return crops_of_photograph(setting.train_images, setting.size, setting.seed)
+    pool = images_of(setting, "train", pool_size(setting))
+    return few(pool, setting.train_images, setting.chosen, setting.seed)
+
+
+def pool_size(setting: Setting) -> int:
+    """How many images a setting's training images are chosen from; all of its own if they are."""
+    if setting.chosen is None:
+        return setting.train_images
+    return POOL if setting.dataset in ("menagerie", "fashion_mnist") else sys.maxsize
+
+
+def training_fingerprint(setting: Setting) -> str:
+    """What tells the images that a setting is pretrained on, or is chosen from, from others."""
+    if setting.chosen == "photograph":
+        return training_images(setting).fingerprint
+    return fingerprint_of_images(setting, "train", pool_size(setting))
 
 
 @lru_cache(maxsize=4)

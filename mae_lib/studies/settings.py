@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 
+from mae_lib.data.subsets import CHOICES
+from mae_lib.models.family import MAE, check_names
 from mae_lib.models.guided_masks import POLICIES
 from mae_lib.models.methods import PRESETS
 
@@ -13,6 +15,7 @@ from mae_lib.models.methods import PRESETS
 DATASETS = {"menagerie": "Menagerie", "fashion_mnist": "Fashion-MNIST", "imagenet": "ImageNet-1K",
             "imagenette": "Imagenette", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100",
             "stl10": "STL-10", "folder": "own pictures", "examples": "example pictures"}
+CHOSEN = (*CHOICES, "photograph")
 HERE = ("root", "checkpoint", "micro")  # of this machine: they change no result
 
 
@@ -34,13 +37,17 @@ class Setting:
         scattered: a control: as many pixels as ``margin`` are left out, but anywhere.
         policy: how masks follow the parts of the picture, see
             :mod:`mae_lib.models.guided_masks`; at random over patches if None.
+        method, augment: another method than MAE, and what its views are made with, see
+            :func:`mae_lib.models.family.method`.
+        chosen: how ``train_images`` few images are chosen, see
+            :func:`mae_lib.data.subsets.few`; ``"photograph"`` for crops of one photograph.
         precision: of training, see :func:`mae_lib.training.step.compile_step`; float32 if None.
         root: folder of the data set, or of several in their official layouts.
         checkpoint: file of published weights to look at; nothing is trained then.
         micro: images a device and forward pass at most.
 
     Raises:
-        ValueError: unknown data set or policy.
+        ValueError: unknown data set, policy, method, augmentation or choice.
     """
 
     dataset: str = "menagerie"
@@ -57,6 +64,9 @@ class Setting:
     margin: int | None = None
     scattered: bool | None = None
     policy: str | None = None
+    method: str | None = None
+    augment: str | None = None
+    chosen: str | None = None
     precision: str | None = None
     root: str | None = None
     checkpoint: str | None = None
@@ -69,6 +79,9 @@ class Setting:
             raise ValueError(f"policy must be one of {', '.join(POLICIES)}, got {self.policy!r}")
         if self.policy and self.dataset != "menagerie":
             raise ValueError(f"policy needs pictures whose parts are known, got {self.dataset!r}")
+        if self.chosen not in (None, *CHOSEN):
+            raise ValueError(f"chosen must be one of {', '.join(CHOSEN)}, got {self.chosen!r}")
+        check_names(self.method or MAE, self.augment)
 
     @property
     def vit_patch(self) -> int:

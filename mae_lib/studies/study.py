@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from mae_lib import runs
 from mae_lib.evaluation.records import EvalRecord, frame, from_value
-from mae_lib.studies.sets import fingerprint_of_images
+from mae_lib.studies.sets import fingerprint_of_images, training_fingerprint
 from mae_lib.studies.settings import Setting
 from mae_lib.training.distributed import world
 
@@ -83,7 +83,7 @@ class Study:
         if self.fields is None:
             seed = settings.pop("seed")
             modules += pretraining_modules(setting)
-            data["train"] = fingerprint_of_images(setting, "train", setting.train_images)
+            data["train"] = training_fingerprint(setting)
         else:
             seed, settings = 0, {name: settings[name] for name in self.fields
                                      if name in settings}
@@ -114,7 +114,8 @@ def pretraining_modules(setting: Setting) -> tuple[str, ...]:
     """The code that a pretraining run rests on."""
     margin = ("mae_lib.models.margins",) if setting.margin else ()
     guided = ("mae_lib.models.guided_masks", "mae_lib.data.groups") if setting.policy else ()
-    return ("mae_lib.training.pretrain", *margin, *guided)
+    other = ("mae_lib.models.family",) if setting.method or setting.augment else ()
+    return ("mae_lib.training.pretrain", *margin, *guided, *other)
 
 
 class Sweep(NamedTuple):

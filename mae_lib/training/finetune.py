@@ -40,8 +40,8 @@ class FinetuneConfig:
     """
 
     epochs: int = 30
-    batch: int = 128
-    base_lr: float = 2e-3
+    batch: int = 32
+    base_lr: float = 8e-3
     min_lr: float = 1e-6
     weight_decay: float = 0.05
     layer_decay: float = 0.75

@@ -1,0 +1,74 @@
+"""The methods that are compared with MAE on one encoder, by name."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from mae_lib.models.contrastive import TEMPERATURE, Contrastive
+from mae_lib.models.methods import MaskedAutoencoder
+from mae_lib.models.siamese import RMAE
+from mae_lib.models.supervised import Supervised
+from mae_lib.models.varied import VariedMAE
+from mae_lib.models.views import Augmentation
+
+MAE, JITTERED, MOCO, SUPERVISED = "mae", "mae jittered", "moco v3", "supervised"
+SIAMESE = {"r-mae": "complement", "r-mae independent": "independent", "r-mae identity": "identity"}
+DROPPED = {"shown": "dropped", "place": "mean"}
+CONTRASTIVE = {
+    "c-mae": {}, "c-mae class": {"place": "class"}, "c-mae mean": {"place": "mean"},
+    "c-mae token and class": {"place": "token and class"}, "c-mae dropped": DROPPED,
+    "c-mae byol": {"comparison": "byol"}, "c-mae byol dropped": {"comparison": "byol", **DROPPED},
+    MOCO: {"shown": "dropped", "place": "class", "symmetric": True, "scale": 2 * TEMPERATURE}}
+METHODS = (MAE, JITTERED, *SIAMESE, *CONTRASTIVE, SUPERVISED)
+AUGMENTATIONS, NOTHING = ("mask", "crop", "cutmix", "colour"), "nothing"
+# What views are made with if nobody says; "mask" alone for MAE and R-MAE.
+USUAL = {MOCO: "crop+colour", SUPERVISED: "crop", JITTERED: "mask+colour"}
+
+
+def method(name: str, base: MaskedAutoencoder, *, augment: str | None = None, classes: int = 0,
+           seed: int | None = None) -> nn.Module:
+    """One of ``METHODS`` around an autoencoder with its initial weights.
+
+    Args:
+        augment: of ``AUGMENTATIONS``, joined by a plus, or ``"nothing"``; the method's own if None.
+        classes: of the training images, for a method that learns from labels.
+        seed: of the weights that the method adds.
+
+    Raises:
+        ValueError: unknown name or augmentation; a view that the method does not take.
+    """
+    check_names(name, augment)
+    words = views(name, augment)
+    if name in SIAMESE:
+        if words != ("mask",):
+            raise ValueError(f"augment must be 'mask' for {name}, got {augment!r}")
+        return RMAE(base, SIAMESE[name])
+    made = Augmentation(**{word: True for word in words if word != "mask"})
+    if name == SUPERVISED:
+        return Supervised(base, classes, made, seed=seed)
+    if name in CONTRASTIVE:
+        return Contrastive(base, made, masked="mask" in words, seed=seed, **CONTRASTIVE[name])
+    return VariedMAE(base, made, masked="mask" in words, jittered_target=name == JITTERED)
+
+
+def views(name: str, augment: str | None = None) -> tuple[str, ...]:
+    """What the views of a method are made with."""
+    usual = "mask" if name in (MAE, *SIAMESE) else "mask+colour"
+    words = augment or USUAL.get(name, usual)
+    return () if words == NOTHING else tuple(words.split("+"))
+
+
+def is_autoencoder(name: str) -> bool:
+    """Whether a decoder is trained that can reconstruct."""
+    return name not in (*CONTRASTIVE, SUPERVISED)
+
+
+def check_names(name: str, augment: str | None) -> None:
+    """Raise ValueError for a method or an augmentation that nobody knows."""
+    if name not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {name!r}")
+    if augment in (None, NOTHING):
+        return
+    if wrong := set(augment.split("+")) - set(AUGMENTATIONS):
+        raise ValueError(f"augment must join {', '.join(AUGMENTATIONS)} by a plus, or be "
+                         f"{NOTHING!r}, got {', '.join(sorted(wrong))!r}")
