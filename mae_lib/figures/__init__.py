@@ -7,6 +7,7 @@ said by colour alone.
 
 from mae_lib.figures.attention import attention_grid
 from mae_lib.figures.curves import ratio_curves
+from mae_lib.figures.dots import dots
 from mae_lib.figures.embedding import embedding_panels
 from mae_lib.figures.grids import mask_panel, reconstruction_grid
 from mae_lib.figures.heatmap import heat_maps
@@ -16,6 +17,6 @@ from mae_lib.figures.scenes import Thing, scene_grid
 from mae_lib.figures.sliders import slider
 from mae_lib.figures.tables import table
 
-__all__ = ["COLOURS", "MARKERS", "STYLE", "Thing", "WIDTH", "attention_grid", "embedding_panels",
-           "heat_maps", "mask_grid", "mask_panel", "ratio_curves", "reconstruction_grid",
-           "scene_grid", "slider", "style", "table"]
+__all__ = ["COLOURS", "MARKERS", "STYLE", "Thing", "WIDTH", "attention_grid", "dots",
+           "embedding_panels", "heat_maps", "mask_grid", "mask_panel", "ratio_curves",
+           "reconstruction_grid", "scene_grid", "slider", "style", "table"]
