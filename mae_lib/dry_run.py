@@ -10,14 +10,22 @@ from typing import NamedTuple
 import pandas as pd
 
 from mae_lib.data.official.variants import VARIANTS, variant_spec
+from mae_lib.evaluation.similarity import occlusion_masks
 from mae_lib.models.cost import (
+    COPY,
     STATE,
+    TRAINED,
+    MethodMacs,
     activation_bytes,
     autoencoder_macs,
     encoder_macs,
+    followers,
+    method_macs,
     parameters,
 )
+from mae_lib.models.family import MAE, method, views
 from mae_lib.models.methods import PRESETS, mae
+from mae_lib.models.patches import patch_grid
 from mae_lib.studies import (
     PRETRAINING,
     Plan,
@@ -31,9 +39,12 @@ from mae_lib.studies import (
 from mae_lib.studies.detection import COCO_SIZE, SCENE_SIZE, objects_of
 from mae_lib.studies.probing import EPOCHS, KEPT
 from mae_lib.studies.robustness import variant_of
+from mae_lib.studies.similarity import INPUTS
 
-TRAINED = 3  # a training step takes three forward passes
 GB = 1e9
+# What no transformer is run for; the filter is a small convolutional network, and is not counted.
+UNCOUNTED = ("losses", "floors", "pixel_probe", "pixel_embedding", "pixel_latents",
+             "pixel_occlusion", "filter_network")
 
 
 @dataclass(frozen=True)
@@ -55,9 +66,12 @@ MACHINES = (Machine("TPU v3-128", 128, 61.5e12, 16e9), Machine("8 H100", 8, 989e
 SHARE = 0.3
 FORMULA = f"""\
 hours   = 2 x MACs x images x passes / (devices x peak x {SHARE:g}) / 3600;
-          a training step counts as {TRAINED} forward passes, one MAC as 2 operations
+          a training step counts as {TRAINED} forward passes, but as one where no gradient flows
+          (a momentum target), one MAC as 2 operations; InfoNCE is counted as among a whole
+          batch, but tells apart only the images that one device holds at a time
 memory  = {STATE} bytes x parameters + images at a time x kept bytes;
           weights, gradients and AdamW's moments in float32, activations in bfloat16;
+          {COPY} bytes a parameter of a momentum target; what contrastive heads keep comes on top;
           of detection the encoder alone: pyramid and heads come on top
 peak    = {", ".join(f"{m.name} {m.devices} x {m.peak / 1e12:g}e12/s" for m in MACHINES)}
 """
@@ -90,7 +104,7 @@ class Place(NamedTuple):
 def data(plan: Plan) -> list[Place]:
     """Every set of pictures that a plan reads; those on disk are listed, none is decoded."""
     asked: dict[str, Callable[[], Sized]] = {}
-    for setting in one_each(plan.core):
+    for setting in one_each(s for settings in program(plan).values() for s in settings):
         for split, count in (("train", plan.train_images), ("test", plan.probe_test_images)):
             asked[f"{setting.dataset}, {split}"] = (
                 partial(range, count) if setting.dataset == "menagerie" else  # drawn when needed
@@ -111,34 +125,41 @@ def _place(name: str, find: Callable[[], Sized]) -> Place:
 
 
 def networks(plan: Plan) -> pd.DataFrame:
-    """One row a kind of network that is trained: runs, size, what an image takes, and for every
-    machine how many images a device sees at a time and the memory that it then needs."""
+    """One row a kind of network that is trained: runs, size, what an image takes forward and in a
+    step, and for every machine how many images a device sees at a time and the memory that it then
+    needs. The ratio is 0 where nothing is hidden."""
     kinds: dict[tuple, list[Setting]] = {}
     for setting in program(plan)[PRETRAINING]:
-        kinds.setdefault((setting.preset, setting.vit_patch, setting.ratio), []).append(setting)
         _check(setting)
+        masked = "mask" in views(_method_name(setting), setting.augment)
+        kinds.setdefault((setting.preset, _method_name(setting), setting.vit_patch,
+                          setting.ratio if masked else 0.0), []).append(setting)
     return pd.DataFrame([_network(*kind, runs) for kind, runs in kinds.items()])
 
 
 def _check(setting: Setting) -> None:
     """Raise ValueError if a network of this kind cannot be built, or its masks cannot be drawn."""
-    mae("toy", ratio=setting.ratio, unit=setting.unit, target=setting.target, size=setting.size,
-        patch=setting.vit_patch)
+    toy = mae("toy", ratio=setting.ratio, unit=setting.unit, target=setting.target,
+              size=setting.size, patch=setting.vit_patch)
+    method(_method_name(setting), toy, augment=setting.augment, classes=2)
 
 
-def _network(preset: str, patch: int, ratio: float, runs: list[Setting]) -> dict:
-    shape = _shape(runs[0])
-    row = {"network": preset, "patch": patch, "ratio": ratio, "runs": len(runs),
-           "parameters (M)": parameters(shape) / 1e6,
-           "GMACs an image": autoencoder_macs(shape, ratio).total / 1e9}
+def _network(preset: str, name: str, patch: int, ratio: float, runs: list[Setting]) -> dict:
+    shape, first = _shape(runs[0]), runs[0]
+    macs = _of_an_image(first)
+    row = {"network": preset, "method": name, "patch": patch, "ratio": ratio, "runs": len(runs),
+           "parameters (M)": parameters(shape, name) / 1e6,
+           "GMACs an image": macs.forward / 1e9, "GMACs in a step": macs.step / 1e9}
     for machine in MACHINES:
-        row[machine.name] = memory(machine, shape, ratio, runs[0].batch)
+        row[machine.name] = memory(machine, shape, first.ratio, first.batch, name, first.augment)
     return row
 
 
-def memory(machine: Machine, shape: Mapping, ratio: float, batch: int) -> str:
+def memory(machine: Machine, shape: Mapping, ratio: float, batch: int, name: str = MAE,
+           augment: str | None = None) -> str:
     """Memory a device, and images at a time: the most that fit and that divide its part."""
-    fixed, each = STATE * parameters(shape), activation_bytes(shape, ratio, "bfloat16")
+    fixed = STATE * parameters(shape, name) + COPY * followers(shape, name)
+    each = activation_bytes(shape, ratio, "bfloat16", name, augment)
     part = -(-batch // machine.devices)
     fitting = [n for n in range(1, part + 1)
                if part % n == 0 and fixed + n * each <= machine.memory]
@@ -168,31 +189,53 @@ def hours(machine: Machine, macs: float) -> float:
 
 def _macs(plan: Plan, study: Study, setting: Setting) -> float:
     """Of one result."""
-    shape = _shape(setting)
-    return _images(plan, setting).get(study.kind, 0) * (
-        autoencoder_macs(shape, setting.ratio).total
-        if study.kind in ("pretraining", "reconstruction", "locality") else
-        encoder_macs(shape | {"size": _scene(setting)}) if study.kind == "detection" else
-        encoder_macs(shape))
+    shape, kind = _shape(setting), study.kind
+    if kind == "pretraining":
+        return setting.views * _of_an_image(setting).step
+    each = (autoencoder_macs(shape, setting.ratio).total if kind in ("reconstruction", "locality")
+            else encoder_macs(shape | {"size": _scene(setting)}) if kind == "detection"
+            else encoder_macs(shape))
+    occluded = _occluded(plan, shape) if kind in ("occlusion", "tuned_occlusion") else 0
+    return _images(plan, setting)[kind] * each + occluded
 
 
 def _images(plan: Plan, setting: Setting) -> dict[str, float]:
-    """Images times forward passes of one result of each kind."""
+    """Images times forward passes of one result of each kind, but those of occluded images."""
     test, probe = plan.test_images, plan.probe_images + plan.probe_test_images
-    views = EPOCHS if plan.probe_images > KEPT else 1
-    return {"pretraining": TRAINED * setting.views,
-            "reconstruction": 5 * test,  # unmasked, two complements, own masks twice
-            "linear_probe": views * plan.probe_images + plan.probe_test_images,
-            "lars_probe": probe, "latents": plan.probe_images + test,
-            "robustness": (2 * sum(variant_spec(name).n_expected for name in VARIANTS)
-                           if setting.dataset == "imagenet" else plan.probe_images + 5 * test),
-            "shape_bias": 14 * plan.conflict_images,
-            "cue_conflict": 2 * plan.conflict_images, "attention": test, "embedding": test,
-            "locality": (1 + TRAINED) * test,
-            "cross_cka": test * (2 + len(plan.ratios) + len(plan.units)),
-            "detection": TRAINED * plan.detector_epochs * plan.train_scenes + plan.test_scenes,
-            "finetuning": (TRAINED * plan.finetune_epochs * plan.probe_images
-                           + plan.probe_test_images)}
+    epochs = EPOCHS if plan.probe_images > KEPT else 1
+    tuning = TRAINED * plan.finetune_epochs * plan.probe_images + plan.probe_test_images
+    return dict.fromkeys(UNCOUNTED, 0) | {
+        "reconstruction": 5 * test,  # unmasked, two complements, own masks twice
+        "linear_probe": epochs * plan.probe_images + plan.probe_test_images,
+        "lars_probe": probe, "latents": plan.probe_images + test,
+        "robustness": (2 * sum(variant_spec(name).n_expected for name in VARIANTS)
+                       if setting.dataset == "imagenet" else plan.probe_images + 5 * test),
+        "shape_bias": 14 * plan.conflict_images,
+        "cue_conflict": 2 * plan.conflict_images, "attention": test, "embedding": test,
+        "locality": (1 + TRAINED) * test,
+        "cross_cka": test * (2 + len(plan.ratios) + len(plan.units)),
+        "detection": TRAINED * plan.detector_epochs * plan.train_scenes + plan.test_scenes,
+        "finetuning": tuning, "tuned_occlusion": tuning, "occlusion": 0,
+        "few_labels": (TRAINED * plan.few_label_epochs * plan.label_share * plan.probe_images
+                       + plan.probe_test_images)}
+
+
+def _occluded(plan: Plan, shape: Mapping) -> int:
+    """MACs of all test images, whole and under every mask."""
+    cells = patch_grid(shape["size"], shape["patch"])
+    shown = [occlusion_masks(1, cells, ratio, 1).shape[2] for ratio in plan.occlusion_ratios]
+    masked = plan.occlusion_draws * sum(encoder_macs(shape, count) for count in shown)
+    return len(INPUTS) * plan.test_images * (encoder_macs(shape) + masked)
+
+
+def _of_an_image(setting: Setting) -> MethodMacs:
+    """Of one training image; a classifier's last product, one number a class, is left out."""
+    return method_macs(_method_name(setting), _shape(setting), setting.ratio,
+                       augment=setting.augment, batch=setting.batch)
+
+
+def _method_name(setting: Setting) -> str:
+    return setting.method or MAE
 
 
 def _shape(setting: Setting) -> dict:

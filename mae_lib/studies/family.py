@@ -34,7 +34,7 @@ from mae_lib.ledger.rows import (
     longer,
     on_few,
 )
-from mae_lib.models.family import NOTHING
+from mae_lib.models.family import CONTRASTIVE, NOTHING
 from mae_lib.studies.plan import Plan
 from mae_lib.studies.settings import Setting
 
@@ -63,6 +63,10 @@ def scratch(plan: Plan) -> list[Setting]:
 
 
 def changed(plan: Plan, **changes) -> list[Setting]:
+    """The same with something changed; a method that tells images of a batch from each other sees
+    the batch in one pass."""
+    if changes.get("method") in CONTRASTIVE:
+        changes = {"micro": None, **changes}
     return [replace(s, **changes) for s in base(plan)]
 
 

@@ -9,11 +9,22 @@ from mae_lib.models.cost import (
     autoencoder_macs,
     block_macs,
     encoder_macs,
+    followers,
+    method_macs,
     parameters,
 )
+from mae_lib.models.family import METHODS, SUPERVISED, method
 from mae_lib.models.masks import random_mask
 from mae_lib.models.methods import PRESETS, mae
 from mae_lib.models.transformer import Block
+from mae_lib.models.views import Drawn
+
+# Beside every method as it is: views without masks, masked views where they are whole, crops.
+OTHER_VIEWS = [("mae", "nothing"), ("mae", "mask+crop"), ("c-mae", "cutmix+colour"),
+               ("c-mae dropped", "nothing"), ("c-mae byol dropped", "mask+crop"),
+               ("moco v3", "mask"), ("supervised", "nothing")]
+EVERY = [*((name, None) for name in METHODS), *OTHER_VIEWS]
+RATIOS, BATCH, CLASSES = (0.75, 0.4), 3, 7
 
 
 def counted(function, *arguments) -> float:
@@ -76,7 +87,8 @@ def test_an_impossible_ratio_is_refused():
 
 @pytest.mark.parametrize("preset", ["toy", "laptop", "vit_base_patch16", "vit_base_patch8"])
 def test_parameters_are_those_of_the_network(preset):
-    network = mae(preset)
+    with torch.device("meta"):  # without values
+        network = mae(preset)
     trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
     assert parameters(PRESETS[preset]) == trained
 
@@ -110,3 +122,90 @@ def test_what_a_step_keeps_grows_with_the_visible_tokens():
     assert activation_bytes(shape, 0.75) == 64 * (12 * 50 * 768 + 8 * 197 * 512)
     with pytest.raises(ValueError, match="precision must be one of float32, bfloat16, float16, "):
         activation_bytes(shape, 0.75, "int8")
+
+
+def built(name, augment=None, ratio=0.75):
+    """A method with random images and what it draws for them."""
+    made = method(name, mae("toy", ratio=ratio, seed=0), augment=augment, classes=CLASSES, seed=0)
+    generator = torch.Generator().manual_seed(0)
+    subject = torch.arange(BATCH) if name == SUPERVISED else BATCH
+    images = torch.rand(BATCH, 3, 32, 32, generator=generator)
+    return made, images, made.sample_mask(subject, generator)
+
+
+def cropping(made, images, drawn) -> float:
+    """MACs of making the views, which are products of matrices where they are crops."""
+    if not hasattr(made, "augment"):
+        return 0.0
+    numbers = Drawn(*drawn[-3:])
+    return sum(counted(made.augment, images, numbers, view)
+               for view in range(numbers.crop.shape[1]))
+
+
+def found(name, augment, ratio=0.75):
+    return method_macs(name, PRESETS["toy"], ratio, augment=augment, batch=BATCH, classes=CLASSES)
+
+
+@pytest.mark.parametrize("ratio", RATIOS)
+@pytest.mark.parametrize(("name", "augment"), EVERY)
+def test_a_method_takes_what_pytorch_counts(name, augment, ratio):
+    made, images, drawn = built(name, augment, ratio)
+    expected = counted(made, images, drawn) - cropping(made, images, drawn)
+    assert BATCH * found(name, augment, ratio).forward == expected
+
+
+@pytest.mark.parametrize(("name", "augment"), EVERY)
+def test_a_training_step_takes_less_only_by_gradients_that_nobody_needs(name, augment):
+    """Those of the patches, and those of the momentum target's features in InfoNCE."""
+    made, images, drawn = built(name, augment)
+    spared = []
+    made.encoder.patch_embed.register_forward_hook(
+        lambda layer, arguments, result: spared.append(arguments[0].numel() * result.shape[-1]))
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        made(images, drawn).backward()
+    taken = counter.get_total_flops() / 2 - cropping(made, images, drawn)
+    alone = method_macs(name, PRESETS["toy"], 0.75, augment=augment, batch=0, classes=CLASSES)
+    spared.append(BATCH * (found(name, augment).learned - alone.learned))
+    assert BATCH * found(name, augment).step == taken + sum(spared)
+    assert sum(spared) < 0.015 * taken
+
+
+def test_what_follows_is_counted_once_and_what_learns_three_times():
+    whole = encoder_macs(PRESETS["toy"])
+    assert found(SUPERVISED, None) == (whole + 32 * CLASSES, 0)
+    head = 2 * 32 * 85  # to 8/3 of the width and back
+    pooled, byol = found("c-mae mean", None), found("c-mae byol", None)
+    assert pooled == (whole + 2 * head + BATCH * 32, whole + head)
+    assert pooled.step == 3 * pooled.learned + pooled.followed
+    assert byol == (whole + 64 * 2 * head, whole + 64 * head)
+
+
+def test_mae_as_a_method_takes_what_the_autoencoder_takes():
+    for ratio in (0.1, 0.75, 0.9):
+        expected = autoencoder_macs(PRESETS["vit_base_patch16"], ratio).total
+        for name in ("mae", "mae jittered"):
+            assert method_macs(name, PRESETS["vit_base_patch16"], ratio) == (expected, 0)
+
+
+def test_a_wrong_name_is_refused():
+    with pytest.raises(ValueError, match="method must be one of mae, .*, got 'simclr'"):
+        method_macs("simclr", PRESETS["toy"], 0.75)
+    with pytest.raises(ValueError, match="augment must join mask, .*, got 'blur'"):
+        method_macs("mae", PRESETS["toy"], 0.75, augment="mask+blur")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_parameters_are_those_of_the_method(name):
+    made = built(name)[0]
+    trained, fixed = (sum(p.numel() for n, p in made.named_parameters() if p.requires_grad is flag
+                          and not n.endswith("pos_embed")) for flag in (True, False))
+    assert parameters(PRESETS["toy"], name, CLASSES) == trained
+    assert followers(PRESETS["toy"], name) == fixed
+
+
+@pytest.mark.parametrize(("name", "encoded", "decoded"), [
+    ("mae", 17, 1), ("r-mae", 17 + 49, 2), ("r-mae identity", 17 + 65, 2), ("c-mae", 65, 0),
+    ("c-mae dropped", 17, 0), ("moco v3", 2 * 65, 0), ("supervised", 65, 0)])
+def test_a_method_keeps_every_token_that_gradients_flow_through(name, encoded, decoded):
+    shape = PRESETS["toy"]  # 2 blocks of 32 units, and 1 of 16 in the decoder
+    assert activation_bytes(shape, 0.75, name=name) == 64 * (2 * 32 * encoded + 16 * 65 * decoded)
