@@ -76,7 +76,8 @@ OUTCOMES: dict[Study, dict[str, Place]] = {
     studies.RECONSTRUCTION:
         {name: Place(("unmasked",), *metric) for name, metric in METRICS.items()}
         | {f"{name} hidden": Place(("complement 0.5",), *metric)
-           for name, metric in METRICS.items()},
+           for name, metric in METRICS.items()}
+        | {"psnr pasted": Place(("own masks, pasted",), "psnr")},
     studies.LINEAR_PROBE: {"linear": _accuracy("linear probe, cls"),
                            "linear mean": _accuracy("linear probe, mean"),
                            "knn": _accuracy("20 nearest, cls")},
@@ -197,7 +198,7 @@ def _similarities(plan: Plan) -> list[tuple]:
 
 def _cost(setting: Setting) -> dict[str, float]:
     """Multiplications of MAE's encoder for one training image."""
-    if setting.method:
+    if setting.method or setting.augment:
         return {}
     shape = PRESETS[setting.preset] | {"patch": setting.vit_patch}
     return {"macs": autoencoder_macs(shape, setting.ratio).encoder}

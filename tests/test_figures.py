@@ -25,7 +25,7 @@ def frame():
 
 def drawn(fig):
     """Draw, so that layout and text are exercised, and return the visible axes."""
-    fig.canvas.draw()
+    fig.draw_without_rendering()
     return [ax for ax in fig.axes if ax.get_visible()]
 
 

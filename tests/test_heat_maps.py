@@ -13,7 +13,7 @@ from mae_lib import figures  # noqa: E402
 
 def drawn(fig):
     """Draw, and return the panels without the scale."""
-    fig.canvas.draw()
+    fig.draw_without_rendering()
     return [ax for ax in fig.axes if ax.images]
 
 

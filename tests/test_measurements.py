@@ -12,7 +12,10 @@ from mae_lib.studies import Plan, program
 
 PLAN = Plan.of(PARAMETERS | {
     "filter_images": 8, "filter_epochs": 1, "conflict_images": 8, "train_scenes": 8,
-    "test_scenes": 8, "detector_epochs": 1, "detector_seeds": [0], "ratios": [0.1, 0.25, 0.75]})
+    "test_scenes": 8, "detector_epochs": 1, "detector_seeds": [0], "ratios": [0.1, 0.25, 0.75],
+    "method_datasets": ["menagerie"], "method_seeds": [0], "method_views": 3200,
+    "few_counts": [1, 8], "photograph_crops": 2, "occlusion_ratios": [0.25, 0.75],
+    "finetune_epochs": 1, "few_label_epochs": 1})
 
 
 def value_of(setting, place: Place) -> float:
@@ -50,21 +53,21 @@ def test_every_run_has_a_place_and_the_usual_one_several():
     assert set(places) == {*program(PLAN)[studies.PRETRAINING], *PLAN.untrained}
     usual, = [s for s in PLAN.ratio_series if (s.ratio, s.seed, s.dataset) == (.75, 0, "menagerie")]
     assert places[usual] == [("ratio", 0.75), ("unit", 4), ("coupled", 4),
-                             ("equal tokens", 0.75)]
+                             ("equal tokens", 0.75), ("method", "MAE"), ("method", "MAE: mask")]
 
 
 def test_each_outcome_is_the_record_it_names_in_the_ledgers_unit(stored):
-    table = measurements(PLAN)
+    columns = ["dataset", "series", "level", "seed", "outcome"]
+    found = measurements(PLAN).groupby(columns).value.apply(list).to_dict()
+    runs_of, where = program(PLAN), series_of(PLAN)
     for study, places in OUTCOMES.items():
-        for setting in program(PLAN)[study]:
+        for setting in runs_of[study]:
             for name, place in places.items():
                 if study is studies.LOCALITY and "share" in name:
                     continue
-                for series, level in series_of(PLAN)[setting]:
-                    row = table[(table.dataset == setting.dataset) & (table.series == series)
-                                & (table.level == level) & (table.seed == setting.seed)
-                                & (table.outcome == name)]
-                    assert row.value.tolist() == [place.factor * value_of(setting, place)]
+                for series, level in where[setting]:
+                    values = found[setting.dataset, series, level, setting.seed, name]
+                    assert values == [place.factor * value_of(setting, place)]
 
 
 def test_a_floor_is_that_of_the_runs_own_patch(stored):

@@ -16,6 +16,7 @@ ROW, HEAD = 0.36, 1.1  # inches: of a row, and of the scales above and below a p
 NAME = 22  # characters of a row's name in a line
 BELOW = 0.24  # rows: how far a printed number stands below ours
 EDGE = 0.08  # share of a panel's width that stays free on either side
+INK = "#A84A00"  # of the paper's scale: its markers' colour, dark enough for numbers on white
 
 
 def dots(frame: pd.DataFrame, panels: str, *, rows: str = "row",
@@ -36,9 +37,9 @@ def dots(frame: pd.DataFrame, panels: str, *, rows: str = "row",
         ValueError: no rows, or a column that is missing.
     """
     if frame.empty or (absent := {rows, panels, "value", "low", "high"} - set(frame)):
-        raise ValueError(f"frame must have rows and the columns {rows}, {panels}, value, low, "
-                         "high, got "
-                         + (f"no {', '.join(sorted(absent))}" if len(frame) else "no rows"))
+        what = f"no {', '.join(sorted(absent))}" if len(frame) else "no rows"
+        raise ValueError(f"frame must have rows and the columns {rows}, {panels}, value, low and "
+                         f"high, got {what}")
     order, parts = list(dict.fromkeys(frame[rows])), list(frame.groupby(panels, sort=False))
     with style():
         fig, axes = _panels(len(parts), min(columns, len(parts)), len(order))
@@ -87,14 +88,14 @@ def _print(ax, printed: pd.DataFrame, limits: tuple[float, float]) -> None:
     above.plot(printed.paper, printed.place + BELOW, "D", color=COLOURS[1],
                markerfacecolor="white")
     above.grid(False)
-    above.spines.top.set(visible=True, color=COLOURS[1])
-    above.tick_params(colors=COLOURS[1])
+    above.spines.top.set(visible=True, color=INK)
+    above.tick_params(colors=INK)
     _scale(above, limits)
 
 
 def _scale(ax, limits: tuple[float, float]) -> None:
     ax.set_xlim(*limits)
-    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
 
 
 def _widened(low: float, high: float) -> tuple[float, float]:

@@ -5,13 +5,42 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
-from mae_lib import studies
+from mae_lib import figures, studies
+from mae_lib.evaluation.records import EvalRecord, paired_items
+from mae_lib.ledger import paper
+from mae_lib.ledger.rows import (
+    BOTH,
+    BYOL,
+    BYOL_DROPPED,
+    CLASS,
+    CMAE,
+    DROPPED,
+    EXTRAS,
+    IDENTITY,
+    INDEPENDENT,
+    JITTERED,
+    JITTERED_INPUT,
+    MOCO,
+    POOLED,
+    RMAE,
+    SCRATCH,
+    SUPERVISED,
+    factorial,
+    few,
+    longer,
+    on_few,
+)
+from mae_lib.ledger.rows import MAE as PLAIN
+from mae_lib.ledger.statistics import Interval, t_interval
 from mae_lib.ledger.summary import only, summarise, with_interval
 from mae_lib.models.family import MAE, is_autoencoder
-from mae_lib.studies import Plan, Study, Sweep
+from mae_lib.studies import Plan, Setting, Study, Sweep
 from mae_lib.studies.family import Rows
+from mae_lib.studies.settings import DATASETS
 
 PAPER = "Kong and Zhang"
 
@@ -32,40 +61,62 @@ MEASURES = {
     "fine-tuned (%)": Measure(studies.FINETUNING, "fine-tuned"),
     "few labels (%)": Measure(studies.FEW_LABELS, "few labels"),
     "PSNR (dB)": Measure(studies.RECONSTRUCTION, "own masks, pasted", "psnr", 1, 2),
-    "PSNR, hidden (dB)": Measure(studies.RECONSTRUCTION, "own masks, hidden", "psnr", 1, 2)}
+    "PSNR, hidden (dB)": Measure(studies.RECONSTRUCTION, "own masks, hidden", "psnr", 1, 2),
+    "effective rank": Measure(studies.OCCLUSION, "occlusion, mean token, levelled",
+                              "effective rank", 1)}
+KEPT = ["row", "measure", "panel", "dataset", "value", "low", "high", "over", "seeds", "text"]
+# Which columns of the printed tables are which measure; which of our rows their rows are, in order.
+# Not ours: networks of others, methods that are not trained here, 300 epochs from scratch.
+COLUMNS = {"FT acc": "fine-tuned (%)", "lin prob": "linear probe (%)",
+           "FT10 acc": "few labels (%)", "PSNR": "PSNR (dB)"}
+PRINTED_ROWS: Mapping[str, tuple[str | None, ...]] = {
+    "S004.T1": (SCRATCH, None, MOCO, None, None, None, None, PLAIN, RMAE, INDEPENDENT, IDENTITY),
+    "S004.T2": (SCRATCH, MOCO, None, None, PLAIN, CMAE, longer(PLAIN), longer(CMAE)),
+    "S004.T3": (CLASS, POOLED, CMAE, BOTH),
+    "S004.T4": (PLAIN, JITTERED, JITTERED_INPUT, CMAE, DROPPED, BYOL, BYOL_DROPPED),
+    "S004.T6": (few(1, "crops"), few(10), few(10, "crops"), few(100), few(100, "crops"),
+                few(1000), few(1000, "crops"), SCRATCH, None),
+    "S004.T7": tuple(few(1000, how) for how in ("one class", "random", "each class")),
+    "S004.T8": (SCRATCH, *(on_few(name, 1000) for name in (SUPERVISED, MOCO, PLAIN, RMAE, CMAE)))}
+Printed = Mapping[str, Mapping[str, float]]
 
 
 def measured(plan: Plan, rows: Rows, *measures: str) -> tuple[pd.DataFrame, list[Sweep]]:
     """Rows of a table with these ``MEASURES``, and the sweeps that they came from.
 
-    One row a row of the table and measure: ``row``, ``measure``, ``dataset``, ``value``, ``low``,
-    ``high`` (95 %), ``seeds``, ``text`` ("mean [low, high]"). Intervals are over training runs, or
-    over images if there is only one. A method without the quantity has no row.
+    One row a row of the table, measure and data set: ``row``, ``measure``, ``panel`` (the measure,
+    with its data set where there are several), ``dataset`` (its key), ``value``, ``low``, ``high``
+    (95 %), ``seeds``, ``text`` ("mean [low, high]"). Intervals are over training runs, or over
+    images if there is only one. A method without the quantity has no row.
+
+    Raises:
+        ValueError: an unknown measure; rows without any run.
     """
-    parts, sweeps = [], []
+    parts, sweeps = [], {}
     for name in measures:
-        kind = MEASURES[name]
+        kind = _kind(name)
         for row, settings in rows.items():
-            if kind.study is studies.RECONSTRUCTION:
-                settings = [s for s in settings if s.views and is_autoencoder(s.method or MAE)]
-            if not settings:
-                continue
-            sweeps.append(plan.sweep(kind.study, settings))
-            found = only(summarise(sweeps[-1].records), protocol=kind.protocol, metric=kind.metric)
-            parts.append(found.assign(
-                row=row, measure=name, text=with_interval(found, kind.digits, kind.factor),
-                **{c: found[c] * kind.factor for c in ("value", "low", "high")}))
-    keep = ["row", "measure", "dataset", "value", "low", "high", "over", "seeds", "text"]
-    return pd.concat(parts, ignore_index=True)[keep], sweeps
+            settings, place = [s for s in settings if _has(kind, s)], (kind.study.kind, row)
+            if settings and place not in sweeps:
+                sweeps[place] = plan.sweep(kind.study, settings)
+            if settings:
+                parts += [part.assign(row=row, measure=name)
+                          for part in _by_set(sweeps[place], kind)]
+    if not parts:
+        raise ValueError("rows must hold runs to compare, got none: a checkpoint has none")
+    found = pd.concat(parts, ignore_index=True)
+    several = found.dataset.nunique() > 1
+    name = found.dataset.map(DATASETS) + ": " if several else ""
+    return found.assign(panel=name + found.measure)[KEPT], list(sweeps.values())
 
 
-def beside(found: pd.DataFrame, printed: Mapping[str, Mapping[str, float]] | None = None,
-           head: str = "pretraining") -> pd.DataFrame:
+def beside(found: pd.DataFrame, printed: Printed | None = None, head: str = "pretraining"
+           ) -> pd.DataFrame:
     """One row a row of the table: ours with intervals, the paper's number beside each measure.
 
     Args:
         found: of :func:`measured`, on one data set.
-        printed: ``{measure: {row: number}}``.
+        printed: ``{measure: {row: number}}``, as of :func:`printed`.
         head: what the first column is called.
     """
     wide = found.pivot_table("text", "row", "measure", aggfunc="first", sort=False)
@@ -78,18 +129,140 @@ def beside(found: pd.DataFrame, printed: Mapping[str, Mapping[str, float]] | Non
     return table
 
 
-def gaps(plan: Plan, rows: Rows, measure: str, pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:
+def tables(found: pd.DataFrame, caption: str, printed: Printed | None = None,
+           head: str = "pretraining") -> str:
+    """:func:`beside` as HTML, a table a data set, named in the caption where there are several."""
+    parts = list(found.groupby("dataset", sort=False))
+    of = {name: f"{DATASETS[name]}: " if len(parts) > 1 else "" for name, _ in parts}
+    return "".join(figures.table(beside(part, printed, head), of[name] + caption, digits=1)
+                   for name, part in parts)
+
+
+def gaps(plan: Plan, rows: Rows, measure: str, pairs: Iterable[tuple[str, str]],
+         printed: Printed | None = None) -> pd.DataFrame:
     """How far the first row of each pair lies above the second, run by run: mean and every run.
+
+    ``95 % interval`` is of the mean over training runs; of a single run it is over test images,
+    paired, since both rows answer the same ones. ``data set`` is there if there are several.
+    With ``printed`` the paper's difference stands last.
+
+    Raises:
+        ValueError: an unknown measure; a single run of a measure without a value an image.
     """
-    kind = MEASURES[measure]
-    values = {name: {r.seed: kind.factor * r.value
-                     for r in plan.sweep(kind.study, rows[name]).records
-                     if (r.protocol, r.metric) == (kind.protocol, kind.metric)}
-              for name in {name for pair in pairs for name in pair}}
-    found = []
-    for a, b in pairs:
-        both = sorted(values[a].keys() & values[b].keys())
-        runs = pd.Series([values[a][s] - values[b][s] for s in both])
-        found.append({"difference": f"{a} less {b}", "mean": runs.mean(),
-                      "each run": ", ".join(f"{v:+.{kind.digits}f}" for v in runs)})
-    return pd.DataFrame(found)
+    pairs, kind, found = list(pairs), _kind(measure), []
+    held = {name: _by_run(plan.sweep(kind.study, rows[name]), kind)
+            for name in dict.fromkeys(name for pair in pairs for name in pair)}
+    sets = list(dict.fromkeys(data for runs in held.values() for data, _ in runs))
+    for data, (a, b) in ((data, pair) for data in sets for pair in pairs):
+        both = sorted(run for run in held[a].keys() & held[b].keys() if run[0] == data)
+        found.append({"data set": DATASETS[data], "difference": f"{a} less {b}",
+                      **_gap([(held[a][run], held[b][run]) for run in both], kind),
+                      PAPER: _printed_gap((printed or {}).get(measure, {}), a, b)})
+    absent = ["data set"] * (len(sets) < 2) + [PAPER] * (printed is None)
+    return pd.DataFrame(found).drop(columns=absent)
+
+
+def spread(plan: Plan) -> str:
+    """What the intervals of a comparison of methods are, for captions."""
+    runs = len(plan.method_seeds)
+    if runs > 1:
+        return f"95 % intervals over {runs} training runs a row."
+    return ("One training run a row: 95 % intervals are over test images and say nothing about "
+            "another run.")
+
+
+def printed(table: str) -> dict[str, dict[str, float]]:
+    """The numbers of a table of Kong and Zhang under our names, ``{measure: {row: number}}``.
+
+    Rows without a counterpart are left out: what other papers trained, and training from scratch
+    for longer than fine-tuning takes. MAE is their own, of 100 epochs; MoCo v3 has 300. Which
+    augmentations a column of Table 5 has is in part inferred, as are images and crops of Table 6:
+    see the remarks of :func:`mae_lib.ledger.paper.table`. Table 5 does not say that its accuracies
+    are fine-tuned.
+
+    Args:
+        table: ``"S004.T1"`` to ``"S004.T8"``.
+
+    Raises:
+        ValueError: another table.
+    """
+    if table == "S004.T5":
+        return {COLUMNS["FT acc"]: _factorial(paper.table(table))}
+    if table not in PRINTED_ROWS:
+        raise ValueError(f"table must be one of S004.T1 to S004.T8, got {table!r}")
+    whole = paper.table(table)
+    return {COLUMNS[column]: {row: float(number) for row, number in
+                              zip(PRINTED_ROWS[table], whole[column], strict=True)
+                              if row is not None and pd.notna(number)}
+            for column in whole if column in COLUMNS}
+
+
+def with_printed(found: pd.DataFrame, printed: Printed) -> pd.DataFrame:
+    """Rows of :func:`measured` with the ``paper``'s number, missing where there is none, as
+    :func:`mae_lib.figures.dots` draws them."""
+    numbers = [printed.get(measure, {}).get(row)
+               for measure, row in zip(found.measure, found.row, strict=True)]
+    return found.assign(paper=pd.Series(numbers, found.index, dtype=float))
+
+
+def _kind(measure: str) -> Measure:
+    if measure not in MEASURES:
+        raise ValueError(f"measure must be one of {', '.join(MEASURES)}, got {measure!r}")
+    return MEASURES[measure]
+
+
+def _has(kind: Measure, setting: Setting) -> bool:
+    """Only what was trained to reconstruct has a reconstruction."""
+    return kind.study is not studies.RECONSTRUCTION or bool(
+        setting.views and is_autoencoder(setting.method or MAE))
+
+
+def _by_set(sweep: Sweep, kind: Measure) -> Iterable[pd.DataFrame]:
+    """Mean and interval of each data set, under its key: records name the images themselves."""
+    for data in dict.fromkeys(s.dataset for s in sweep.settings):
+        part = sweep.of(s for s in sweep.settings if s.dataset == data)
+        found = only(summarise(part.records), protocol=kind.protocol, metric=kind.metric)
+        yield found.assign(dataset=data,
+                           text=with_interval(found, kind.digits, kind.factor),
+                           **{c: found[c] * kind.factor for c in ("value", "low", "high")})
+
+
+def _by_run(sweep: Sweep, kind: Measure) -> dict[tuple[str, int], EvalRecord]:
+    """The record of each training run, by data set and seed."""
+    return {(setting.dataset, setting.seed): record
+            for setting, result in zip(sweep.settings, sweep.results, strict=True)
+            for record in studies.records(result) if record.status == "ok"
+            and (record.protocol, record.metric) == (kind.protocol, kind.metric)}
+
+
+def _gap(runs: list[tuple[EvalRecord, EvalRecord]], kind: Measure) -> dict[str, object]:
+    """Mean of a - b, its interval, and each run's."""
+    values = [kind.factor * (a.value - b.value) for a, b in runs]
+    if len(values) > 1:
+        found = t_interval(values)
+    elif values:
+        found = _over_images(*paired_items(*runs[0]), kind.factor)
+    else:
+        found = Interval(np.nan, np.nan, np.nan)
+    limits = f"[{found.low:+.{kind.digits}f}, {found.high:+.{kind.digits}f}]" if values else "–"
+    return {"mean": found.mean, "95 % interval": limits,
+            "each run": ", ".join(f"{v:+.{kind.digits}f}" for v in values)}
+
+
+def _over_images(a: np.ndarray, b: np.ndarray, factor: float) -> Interval:
+    """Normal interval of the mean difference of the same images."""
+    values = factor * (np.asarray(a, float) - np.asarray(b, float))
+    half = stats.norm.ppf(0.975) * stats.sem(values)
+    return Interval(*(float(values.mean() + sign * half) for sign in (0, -1, 1)))
+
+
+def _printed_gap(numbers: Mapping[str, float], a: str, b: str) -> float:
+    return round(numbers[a] - numbers[b], 1) if {a, b} <= numbers.keys() else np.nan
+
+
+def _factorial(table: pd.DataFrame) -> dict[str, float]:
+    """Both methods' numbers by cell of Table 5."""
+    subsets = [tuple(extra for extra, there in zip(EXTRAS, row, strict=True) if there)
+               for row in table[["patch masking", "cutmix", "color"]].itertuples(index=False)]
+    return {factorial(name, subset): float(number) for name in (PLAIN, CMAE)
+            for subset, number in zip(subsets, table[name], strict=True)}

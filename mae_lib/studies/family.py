@@ -99,9 +99,10 @@ def table4(plan: Plan) -> Rows:
 
 
 def table5(plan: Plan) -> Rows:
-    """Every subset of masking, cutmix and colour, with both methods."""
+    """Every subset of the plan's augmentations, with both methods."""
     return {factorial(name, subset): changed(plan, **_with_views(method, subset))
-            for subset in subsets() for name, method in ((MAE, None), (CMAE, "c-mae"))}
+            for subset in subsets(plan.factorial)
+            for name, method in ((MAE, None), (CMAE, "c-mae"))}
 
 
 def table6(plan: Plan) -> Rows:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
 from mae_lib.data.protocols import Images
+from mae_lib.ledger.rows import EXTRAS
 from mae_lib.models.masks import visible_count
 from mae_lib.models.methods import PRESETS
 from mae_lib.models.published import described
@@ -38,6 +39,7 @@ class Plan:
             ``detector_seeds``.
         method_datasets, method_seeds, method_views: of the runs that compare methods, see
             :mod:`mae_lib.studies.family`, at ``unit_ratio``.
+        factorial: the augmentations that are combined, of masking, cutmix and colour.
         few_counts: numbers of images in pretraining on few.
         photograph_crops: how many crops of one photograph.
         occlusion_ratios, occlusion_draws: shares of patches dropped, and masks of each.
@@ -87,6 +89,7 @@ class Plan:
     method_datasets: tuple[str, ...] = ()
     method_seeds: tuple[int, ...] = ()
     method_views: int = 0
+    factorial: tuple[str, ...] = EXTRAS
     few_counts: tuple[int, ...] = (1,)
     photograph_crops: int = 1
     occlusion_ratios: tuple[float, ...] = ()
@@ -99,6 +102,11 @@ class Plan:
     micro: int = 0
     data_root: str = ""
     checkpoint: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.occlusion_ratios) and len(set(self.occlusion_ratios)) < 2:
+            raise ValueError("occlusion_ratios must hold two different shares or more, "
+                             f"got {list(self.occlusion_ratios)}")
 
     @classmethod
     def of(cls, parameters: Mapping) -> Plan:
@@ -121,7 +129,8 @@ class Plan:
         return replace(self, seeds=(0,), preset=own[0], views=0, ratios=(ratio,),
                        units=(found.patch,), unit_ratio=ratio, unit_patch=found.patch,
                        patches=(), arm_ratios=(), arm_seeds=(), margins=(), policies=(),
-                       method_seeds=(), detector_seeds=(0,))
+                       method_seeds=(), detector_seeds=(0,),
+                       finetune_ratios=(ratio,) if self.finetune_ratios else ())
 
     @property
     def recipe(self) -> dict:

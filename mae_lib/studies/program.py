@@ -39,7 +39,7 @@ def program(plan: Plan) -> dict[Study, list[Setting]]:
     sets = one_each(plan.core)
     small = [s for s in sets if _of_few_pixels(s)]
     known = [s for s in series + plan.untrained if _of_few_pixels(s)]
-    return {PRETRAINING: trained, FILTER_NETWORK: small, LOSSES: _once(series + arms),
+    return {PRETRAINING: trained, FILTER_NETWORK: small, LOSSES: trained,
             FLOORS: sets, PIXEL_PROBE: small, PIXEL_EMBEDDING: small, PIXEL_LATENTS: small,
             RECONSTRUCTION: _once(series + arms + plan.untrained + [
                 s for s in compared["table1"] if s.views and is_autoencoder(s.method or MAE)]),

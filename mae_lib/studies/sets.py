@@ -57,6 +57,7 @@ def pool_size(setting: Setting) -> int:
     return POOL if setting.dataset in ("menagerie", "fashion_mnist") else sys.maxsize
 
 
+@lru_cache(maxsize=64)
 def training_fingerprint(setting: Setting) -> str:
     """What tells the images that a setting is pretrained on, or is chosen from, from others."""
     if setting.chosen == "photograph":

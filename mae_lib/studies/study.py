@@ -115,7 +115,8 @@ def pretraining_modules(setting: Setting) -> tuple[str, ...]:
     margin = ("mae_lib.models.margins",) if setting.margin else ()
     guided = ("mae_lib.models.guided_masks", "mae_lib.data.groups") if setting.policy else ()
     other = ("mae_lib.models.family",) if setting.method or setting.augment else ()
-    return ("mae_lib.training.pretrain", *margin, *guided, *other)
+    few = ("mae_lib.data.subsets",) if setting.chosen else ()
+    return ("mae_lib.training.pretrain", *margin, *guided, *other, *few)
 
 
 class Sweep(NamedTuple):
