@@ -1,0 +1,1 @@
+"""Masked autoencoders of clips: tubelets, their positions and samplers; pairs of frames."""
