@@ -200,12 +200,12 @@ def test_effects_are_those_of_a_regression_with_all_interactions():
     plan, rows = results([0])
     printed = methods.printed("S004.T5")[augmentations.MEASURE]
     table = augmentations.effects(plan, rows | {SCRATCH: []}, printed).set_index("gain by")
-    assert table.index.tolist() == ["masking", "cutmix", "colour", "both, beside masking"]
+    assert table.index.tolist() == ["masking", "cutmix", "colour", "others, beside masking"]
     assert len(table.columns) == 6
     ours = {name: 100 * plan.results[part[0]].mean() for name, part in rows.items()}
     for values, whose in ((ours, "ours"), (printed, "Kong and Zhang")):
         by_method = {name: regression(values, name) | {
-            "both, beside masking": beside_mask(values, name)} for name in (MAE, CMAE)}
+            "others, beside masking": beside_mask(values, name)} for name in (MAE, CMAE)}
         by_method["C-MAE less MAE"] = {effect: by_method[CMAE][effect] - by_method[MAE][effect]
                                        for effect in table.index}
         for name, effects in by_method.items():
