@@ -5,8 +5,9 @@ import json
 import pytest
 import torch
 from clip_sets import METHODS, ClipSet, tiny, waves
+from torch._dynamo.utils import counters
 
-from mae_lib.training.pretrain import pretrain
+from mae_lib.training.pretrain import mask_generator, pretrain
 from mae_lib.training.schedule import Recipe
 
 
@@ -41,6 +42,18 @@ def test_four_clips_are_learned(name):
     losses = pretrain(method, waves(), Recipe(views=4 * 200, batch=4, lr=1e-2),
                       progress=False).losses
     assert losses[-5:].mean() < losses[:5].mean() / 2
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_they_are_one_graph_whatever_the_mask(name):
+    torch._dynamo.reset()
+    counters.clear()
+    method, clips = tiny(name), waves().batch(slice(None))
+    compiled = torch.compile(method, backend="eager", fullgraph=True, dynamic=False)
+    for i in range(3):
+        mask = method.sample_mask(4, mask_generator(0, i))
+        assert compiled(clips, mask).item() == pytest.approx(method(clips, mask).item(), rel=1e-5)
+    assert counters["stats"]["unique_graphs"] == 1 and not counters["recompiles"]
 
 
 def trained(name, folder, clips=None, seed=0):
