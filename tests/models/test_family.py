@@ -202,6 +202,7 @@ def test_one_batch_is_overfitted(name, generator):
 @pytest.mark.parametrize("name", ["c-mae byol", pytest.param("r-mae", marks=pytest.mark.xfail(
     reason="Dynamo cannot trace the properties of TwoMasks (torch 2.9): eight graphs, not one"))])
 def test_one_compiled_graph_serves_all_steps(name):
+    torch._dynamo.reset()  # of what other files compiled in this process
     """As inductor would have it; of views test_views.py says so."""
     torch._dynamo.reset()  # models of other tests have the same code
     model, images = tiny(name), tiny_images()

@@ -137,6 +137,7 @@ def test_the_control_leaves_out_as_many_pixels_elsewhere(pair, mask):
 
 
 def test_one_compiled_graph_serves_all_masks(pair, generator):
+    torch._dynamo.reset()  # of what other files compiled in this process
     loss = partial(margin_mse, grid=GRID, patch=PATCH, margin=1)
     compiled = torch.compile(loss, fullgraph=True, dynamic=False, backend="aot_eager")
     with torch._dynamo.config.patch(error_on_recompile=True):
