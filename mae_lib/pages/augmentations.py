@@ -11,7 +11,6 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from mae_lib.evaluation.records import EvalRecord
 from mae_lib.figures.masks import GREY
 from mae_lib.ledger.occlusion_rules import gain_beside_mask, main_effect, subsets
 from mae_lib.ledger.rows import CMAE, EXTRAS, MAE, SCRATCH, factorial
@@ -21,7 +20,7 @@ from mae_lib.models.masks import random_mask
 from mae_lib.models.patches import patch_grid
 from mae_lib.models.views import Augmentation, Drawn
 from mae_lib.pages import methods
-from mae_lib.studies import Plan, Setting, Sweep, images_of, records
+from mae_lib.studies import Plan, Setting, images_of
 from mae_lib.studies.family import Rows
 from mae_lib.studies.settings import DATASETS
 
@@ -169,7 +168,7 @@ def contrasts(plan: Plan, rows: Rows, wanted: Mapping[object, Contrast]) -> pd.D
 def _tables(plan: Plan, rows: Rows, kind: methods.Measure
             ) -> Iterator[tuple[str, str, pd.DataFrame]]:
     """Of each data set what contrasts are made of, and what its lines are: runs or images."""
-    held = {name: _by_run(plan.sweep(kind.study, settings), kind)
+    held = {name: methods.by_run(plan.sweep(kind.study, settings), kind)
             for name, settings in rows.items()}
     common = sorted(set.intersection(*(set(found) for found in held.values())))
     if not common:
@@ -182,14 +181,6 @@ def _tables(plan: Plan, rows: Rows, kind: methods.Measure
             parts = {name: found[runs[0]].items for name, found in held.items()}
         over = "runs" if len(runs) > 1 else "images"
         yield dataset, over, kind.factor * pd.DataFrame(parts).astype(float)
-
-
-def _by_run(sweep: Sweep, kind: methods.Measure) -> dict[tuple[str, int], EvalRecord]:
-    """The record of each training run, by data set and seed."""
-    return {(setting.dataset, setting.seed): record
-            for setting, result in zip(sweep.settings, sweep.results, strict=True)
-            for record in records(result) if record.status == "ok"
-            and (record.protocol, record.metric) == (kind.protocol, kind.metric)}
 
 
 def _interval(values: pd.Series, over: str) -> Interval:

@@ -150,7 +150,7 @@ def gaps(plan: Plan, rows: Rows, measure: str, pairs: Iterable[tuple[str, str]],
         ValueError: an unknown measure; a single run of a measure without a value an image.
     """
     pairs, kind, found = list(pairs), _kind(measure), []
-    held = {name: _by_run(plan.sweep(kind.study, rows[name]), kind)
+    held = {name: by_run(plan.sweep(kind.study, rows[name]), kind)
             for name in dict.fromkeys(name for pair in pairs for name in pair)}
     sets = list(dict.fromkeys(data for runs in held.values() for data, _ in runs))
     for data, (a, b) in ((data, pair) for data in sets for pair in pairs):
@@ -227,7 +227,7 @@ def _by_set(sweep: Sweep, kind: Measure) -> Iterable[pd.DataFrame]:
                            **{c: found[c] * kind.factor for c in ("value", "low", "high")})
 
 
-def _by_run(sweep: Sweep, kind: Measure) -> dict[tuple[str, int], EvalRecord]:
+def by_run(sweep: Sweep, kind: Measure) -> dict[tuple[str, int], EvalRecord]:
     """The record of each training run, by data set and seed."""
     return {(setting.dataset, setting.seed): record
             for setting, result in zip(sweep.settings, sweep.results, strict=True)
