@@ -66,7 +66,12 @@ def crops_of_photograph(count: int, size: int, seed: int = 0,
 
     Args:
         scale: least and largest share of the photograph's area.
+
+    Raises:
+        ValueError: fewer than one crop.
     """
+    if count < 1:
+        raise ValueError(f"count must be at least 1, got {count}")
     view, picture = RandomView(size, scale), _photograph()
     seeds = np.random.default_rng(seed).integers(2**32, size=count)
     pixels = np.stack([np.asarray(view(picture, int(s))).transpose(2, 0, 1) for s in seeds])

@@ -60,7 +60,7 @@ class Contrastive(nn.Module):
 
     Raises:
         ValueError: an unknown word; tokens to compare that one of the views does not have; a
-            momentum outside [0, 1].
+            momentum outside [0, 1]; a temperature that is not above 0.
     """
 
     def __init__(self, base: MaskedAutoencoder, augment: Augmentation, *, masked: bool = True,
@@ -68,11 +68,13 @@ class Contrastive(nn.Module):
                  symmetric: bool = False, scale: float = 1.0, temperature: float = TEMPERATURE,
                  momentum: float = MOMENTUM, seed: int | None = None):
         super().__init__()
-        _check(shown, place, comparison, masked, momentum)
+        _check(shown, place, comparison, masked, momentum, temperature)
         self.sampler, self.config, self.augment = base.sampler, base.config, augment
         self.masked, self.place, self.comparison = masked, place, comparison
         self.symmetric, self.scale = symmetric, scale
         self.temperature, self.momentum = temperature, momentum
+        self.variant = (f"{comparison} of {place}, {shown}, {augment}, {masked=}, {symmetric=}, "
+                        f"{scale=}, {temperature=}, {momentum=}")
         self.encoder = base.encoder
         width = self.encoder.width
         with torch.random.fork_rng(devices=[], enabled=seed is not None):
@@ -191,7 +193,8 @@ def _placed(encoded: Encoded, place: str) -> Tensor:
     return (encoded.cls if place == "class" else encoded.patches.mean(1))[:, None]
 
 
-def _check(shown: str, place: str, comparison: str, masked: bool, momentum: float) -> None:
+def _check(shown: str, place: str, comparison: str, masked: bool, momentum: float,
+           temperature: float) -> None:
     for name, value, known in (("shown", shown, ("mask tokens", "dropped")),
                                ("place", place, PLACES),
                                ("comparison", comparison, COMPARISONS)):
@@ -202,3 +205,5 @@ def _check(shown: str, place: str, comparison: str, masked: bool, momentum: floa
                          f"two views have no patch in common, got {place!r}")
     if not 0 <= momentum <= 1:
         raise ValueError(f"momentum must lie in [0, 1], got {momentum}")
+    if not temperature > 0:
+        raise ValueError(f"temperature must be above 0, got {temperature}")

@@ -115,23 +115,30 @@ class Encoder(nn.Module):
     def encode(self, tokens: Tensor, blocks: Sequence[int] = (),
                attention: Sequence[int] = ()) -> Encoded:
         """Class token, transformer blocks and final norm over embedded patches ``[B, K, D]``."""
-        x, outputs, matrices = self._prepend_class(tokens), {}, {}
-        for i, block in enumerate(self.blocks):
-            if i in attention:
-                matrices[i] = block.attn.weights(block.norm1(x))
-            x = block(x)
-            if i in blocks:
-                outputs[i] = x
-        x = self.norm(x)
-        if self.cls_token is None:
-            return Encoded(None, x, outputs, matrices)
-        return Encoded(x[:, 0], x[:, 1:], outputs, matrices)
+        return encoded(self, self._prepend_class(tokens), blocks, attention)
 
     def _prepend_class(self, tokens: Tensor) -> Tensor:
         if self.cls_token is None:
             return tokens
         token = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
         return torch.cat([token, tokens], dim=1)
+
+
+def encoded(encoder: nn.Module, x: Tensor, blocks: Sequence[int] = (),
+            attention: Sequence[int] = ()) -> Encoded:
+    """Tokens ``[B, T, D]``, a class token first if there is one, through an encoder's ``blocks``
+    and its final ``norm``; of which blocks to return outputs and attention."""
+    outputs, matrices = {}, {}
+    for i, block in enumerate(encoder.blocks):
+        if i in attention:
+            matrices[i] = block.attn.weights(block.norm1(x))
+        x = block(x)
+        if i in blocks:
+            outputs[i] = x
+    x = encoder.norm(x)
+    if encoder.cls_token is None:
+        return Encoded(None, x, outputs, matrices)
+    return Encoded(x[:, 0], x[:, 1:], outputs, matrices)
 
 
 def take(x: Tensor, index: Tensor) -> Tensor:

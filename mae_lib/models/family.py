@@ -45,6 +45,8 @@ def method(name: str, base: MaskedAutoencoder, *, augment: str | None = None, cl
         return RMAE(base, SIAMESE[name])
     made = Augmentation(**{word: True for word in words if word != "mask"})
     if name == SUPERVISED:
+        if "mask" in words:
+            raise ValueError(f"augment must not hold 'mask' for {name}, got {augment!r}")
         return Supervised(base, classes, made, seed=seed)
     if name in CONTRASTIVE:
         return Contrastive(base, made, masked="mask" in words, seed=seed, **CONTRASTIVE[name])

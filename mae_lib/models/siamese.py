@@ -38,7 +38,7 @@ class TwoMasks(NamedTuple):
     def compared(self) -> Tensor:
         """Where the branches are compared: hidden from the first and shown to the second, float
         ``[B, L]``, 1 there."""
-        return self.first.binary() * (1 - self.second.binary())
+        return _compared(self.first, self.second)
 
 
 class RMAE(nn.Module):
@@ -67,7 +67,7 @@ class RMAE(nn.Module):
         self.encoder, self.decoder = autoencoder.encoder, autoencoder.decoder
         self.sampler, self.show = autoencoder.sampler, autoencoder.show
         self.target, self.second, self.weight = autoencoder.target, second, weight
-        self.config = autoencoder.config
+        self.config, self.variant = autoencoder.config, f"{second}, weight {weight:g}"
 
     def sample_mask(self, batch: int, generator: torch.Generator | None = None) -> TwoMasks:
         """Masks of both branches, on the CPU."""
@@ -80,9 +80,10 @@ class RMAE(nn.Module):
 
     def forward(self, images: Tensor, masks: TwoMasks) -> Tensor:
         """The training loss (a scalar) of images ``[B,3,H,W]`` in [0, 1]."""
+        first, second = Mask(*masks[:2]), Mask(*masks[2:])  # torch.compile knows no properties
         patches = self.encoder.patches(images)
-        one, two = (self._decoded(patches, mask) for mask in (masks.first, masks.second))
-        compared = masks.compared.to(one.dtype)
+        one, two = self._decoded(patches, first), self._decoded(patches, second)
+        compared = _compared(first, second).to(one.dtype)
         return (region_error(one, two, compared)
                 + self.weight * region_error(two, self.target(patches), compared))
 
@@ -93,6 +94,10 @@ class RMAE(nn.Module):
     def _decoded(self, patches: Tensor, mask: Mask) -> Tensor:
         latent = self.encoder.encode(self.show(self.encoder, patches, mask))
         return self.decoder.everywhere(latent, mask)
+
+
+def _compared(first: Mask, second: Mask) -> Tensor:
+    return first.binary() * (1 - second.binary())
 
 
 def region_error(prediction: Tensor, target: Tensor, region: Tensor) -> Tensor:

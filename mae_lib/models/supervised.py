@@ -39,7 +39,7 @@ class Supervised(nn.Module):
                  smoothing: float = 0.1, seed: int | None = None):
         super().__init__()
         self.encoder, self.config, self.augment = base.encoder, base.config, augment
-        self.smoothing = smoothing
+        self.smoothing, self.variant = smoothing, f"{augment}, smoothing {smoothing:g}"
         self.head = Classifier(base.encoder, classes, seed=seed).head
 
     def sample_mask(self, labels: Tensor, generator: torch.Generator | None = None) -> Labelled:

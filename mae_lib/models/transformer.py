@@ -72,6 +72,7 @@ def initialise(module: nn.Module) -> None:
     """MAE's initialisation of one module, for ``model.apply``: Xavier-uniform, zero biases."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
     elif isinstance(module, nn.Conv2d):  # the bias keeps PyTorch's default, as in the release
         nn.init.xavier_uniform_(module.weight.data.flatten(1))

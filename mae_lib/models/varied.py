@@ -49,6 +49,7 @@ class VariedMAE(nn.Module):
         self.sampler, self.show = autoencoder.sampler, autoencoder.show
         self.target, self.config = autoencoder.target, autoencoder.config
         self.augment, self.masked, self.jittered_target = augment, masked, jittered_target
+        self.variant = f"{augment}, {masked=}, {jittered_target=}"
 
     def sample_mask(self, batch: int, generator: torch.Generator | None = None) -> Varied:
         """Masks and views of a batch, on the CPU."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mae_lib.data.files.crops import ASPECTS
+from mae_lib.data.files.crops import ASPECTS, check_scale
 
 GREY = (0.2989, 0.587, 0.114)  # of torchvision's grayscale
 CHANCE_OF_COLOUR, CHANCE_OF_GREY = 0.8, 0.2
@@ -42,12 +42,18 @@ class Augmentation:
         colour: brightness, contrast, saturation and hue change with chance .8, and a fifth of the
             images turns grey: SimSiam's numbers, in this fixed order.
         scale: least and largest share of the image's area in a crop.
+
+    Raises:
+        ValueError: shares that are not 0 < least <= largest <= 1.
     """
 
     crop: bool = False
     cutmix: bool = False
     colour: bool = False
     scale: tuple[float, float] = (0.2, 1.0)
+
+    def __post_init__(self) -> None:
+        check_scale(self.scale)
 
     def draw(self, batch: int, views: int, generator: torch.Generator | None = None) -> Drawn:
         """Numbers for ``views`` views of each image."""
@@ -85,7 +91,8 @@ def cropped(images: Tensor, box: Tensor) -> Tensor:
     rows = _interpolation(images.shape[2], top, height)
     columns = _interpolation(images.shape[3], left, width)
     columns = torch.where(mirrored[:, None, None] > 0, columns.flip(1), columns)
-    return rows[:, None] @ images @ columns[:, None].transpose(2, 3)
+    with torch.autocast(images.device.type, enabled=False):  # pixels would be rounded
+        return rows[:, None] @ images @ columns[:, None].transpose(2, 3)
 
 
 def recoloured(images: Tensor, colour: Tensor) -> Tensor:

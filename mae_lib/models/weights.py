@@ -75,10 +75,11 @@ def save_model(method: MaskedAutoencoder, path: str | Path) -> None:
     that a kill in between is noticed by :func:`load_model`.
 
     Raises:
-        ValueError: another suffix; a method without the ``config`` of :func:`mae`.
+        ValueError: another suffix; a method without the ``config`` of :func:`mae`, or with that of
+            another builder.
     """
     path = _safetensors_path(path)
-    if "preset" not in method.config:
+    if "preset" not in method.config or "method" in method.config:
         raise ValueError("method must carry the config that mae() built it from, got "
                          f"{method.config or 'an empty one'}")
     tensors = {n: t.detach().cpu().contiguous() for n, t in published_names(method).items()}

@@ -190,6 +190,12 @@ def test_a_share_that_leaves_a_class_empty_is_refused():
         labelled_share(few_bees, 0.1)
 
 
+@pytest.mark.parametrize("count", [0, -2])
+def test_a_photograph_gives_at_least_one_crop(count):
+    with pytest.raises(ValueError, match=f"count must be at least 1, got {count}"):
+        crops_of_photograph(count, 8)
+
+
 def test_crops_must_be_parts_of_the_photograph():
     with pytest.raises(ValueError, match="scale must be two shares 0 < least <= most <= 1"):
         crops_of_photograph(2, 8, scale=(0.0, 0.3))

@@ -351,7 +351,8 @@ BAD = [({"shown": "zeros"}, "shown must be one of mask tokens, dropped, got 'zer
                               "the two views have no patch in common, got 'token'"),
        ({"shown": "dropped", "place": "token and class"}, "got 'token and class'"),
        ({"momentum": -0.1}, r"momentum must lie in \[0, 1\], got -0\.1"),
-       ({"momentum": 1.1}, r"momentum must lie in \[0, 1\], got 1\.1")]
+       ({"momentum": 1.1}, r"momentum must lie in \[0, 1\], got 1\.1"),
+       ({"temperature": 0.0}, r"temperature must be above 0, got 0\.0")]
 
 
 @pytest.mark.parametrize("kind, message", BAD, ids=[str(kind) for kind, _ in BAD])

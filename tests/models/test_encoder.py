@@ -207,3 +207,9 @@ def test_class_tokens_start_normal_with_deviation_two_percent(generator):
     token = Encoder(4, 4, 4096, 0, 16).cls_token
     assert token.std().item() == pytest.approx(0.02, rel=0.05)
     assert abs(token.mean().item()) < 4 * 0.02 / 64
+
+
+def test_a_map_without_bias_is_initialised():
+    layer = torch.nn.Linear(8, 8, bias=False)
+    layer.apply(initialise)
+    assert layer.weight.abs().max() <= (6 / 16) ** 0.5

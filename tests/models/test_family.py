@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -116,6 +117,13 @@ def test_autoencoders_keep_the_names_and_weights_of_mae(name):
     assert model.encoder is base.encoder and model.config == base.config
 
 
+@pytest.mark.parametrize("words", ["mask", "mask+crop"])
+def test_a_supervised_network_hides_nothing(words):
+    with pytest.raises(ValueError, match=f"augment must not hold 'mask' for supervised, got "
+                                         f"'{re.escape(words)}'"):
+        tiny(SUPERVISED, words)
+
+
 def test_mae_by_name_is_mae():
     base, images = mae("toy", seed=0, **TINY), torch.rand(4, 3, 16, 16)
     drawn = method("mae", base).sample_mask(4, torch.Generator().manual_seed(1))
@@ -199,10 +207,8 @@ def test_one_batch_is_overfitted(name, generator):
     assert min(losses[-10:]) < losses[0] / 2
 
 
-@pytest.mark.parametrize("name", ["c-mae byol", pytest.param("r-mae", marks=pytest.mark.xfail(
-    reason="Dynamo cannot trace the properties of TwoMasks (torch 2.9): eight graphs, not one"))])
+@pytest.mark.parametrize("name", ["c-mae byol", "r-mae", "r-mae independent"])
 def test_one_compiled_graph_serves_all_steps(name):
-    torch._dynamo.reset()  # of what other files compiled in this process
     """As inductor would have it; of views test_views.py says so."""
     torch._dynamo.reset()  # models of other tests have the same code
     model, images = tiny(name), tiny_images()
@@ -325,3 +331,11 @@ def test_tokens_are_compared_where_nothing_is_hidden(generator):
     drawn = model.sample_mask(4, generator)
     assert drawn.hidden.shape == (4, 0)
     assert 0 < model(torch.rand(4, 3, 16, 16), drawn) < 4
+
+
+@pytest.mark.parametrize(("first", "other"), [("r-mae", "r-mae identity"), ("mae", "r-mae"),
+                                              ("c-mae", "c-mae mean")])
+def test_a_checkpoint_of_another_method_is_refused(tmp_path, first, other):
+    train(first, tmp_path)
+    with pytest.raises(ValueError, match="belongs to a run with other settings .*method"):
+        train(other, tmp_path)

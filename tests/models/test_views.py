@@ -265,6 +265,20 @@ def test_views_keep_to_the_range_and_precision_of_images(generator):
     assert view.min() >= 0 and view.max() <= 1
 
 
+@pytest.mark.parametrize("scale", [(0.0, 1.0), (0.5, 0.2), (0.2, 1.1)])
+def test_a_crop_is_a_part_of_the_image(scale):
+    with pytest.raises(ValueError, match="scale must be two shares 0 < least <= most <= 1"):
+        Augmentation(crop=True, scale=scale)
+
+
+def test_pixels_of_a_crop_keep_their_precision_in_a_step_of_bfloat16(images, generator):
+    augment = Augmentation(crop=True)
+    drawn = augment.draw(len(images), 1, generator)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = augment(images.float(), drawn, 0)
+    assert torch.equal(found, augment(images.float(), drawn, 0))
+
+
 def test_one_compiled_graph_serves_all_draws(images):
     view = partial(EVERYTHING, view=0)
     compiled = torch.compile(view, fullgraph=True, dynamic=False, backend="aot_eager")

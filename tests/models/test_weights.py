@@ -324,6 +324,7 @@ def test_weights_and_settings_that_do_not_belong_together_are_refused(tmp_path, 
 def test_models_are_saved_as_safetensors_with_a_config_only(tmp_path, method):
     with pytest.raises(ValueError, match="path must end in .safetensors, got .*model.pth"):
         save_model(method, tmp_path / "model.pth")
-    method.config = {}
-    with pytest.raises(ValueError, match="method must carry the config"):
-        save_model(method, tmp_path / "model.safetensors")
+    for config in ({}, {**method.config, "method": "mae_st"}):
+        method.config = config
+        with pytest.raises(ValueError, match="method must carry the config"):
+            save_model(method, tmp_path / "model.safetensors")

@@ -45,6 +45,12 @@ def loop_free_box(height: int, width: int, draw: np.ndarray,
     return int(draw[2] * (height - h + 1)), int(draw[3] * (width - w + 1)), h, w
 
 
+def check_scale(scale: tuple[float, float]) -> None:
+    """Raise ValueError unless ``scale`` is the least and largest share of an area."""
+    if not 0 < scale[0] <= scale[1] <= 1:
+        raise ValueError(f"scale must be two shares 0 < least <= most <= 1, got {scale}")
+
+
 def _sides(height: int, width: int, draw: np.ndarray,
            scale: tuple[float, float]) -> tuple[int, int]:
     area = (scale[0] + (scale[1] - scale[0]) * draw[0]) * height * width

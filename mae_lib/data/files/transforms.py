@@ -19,7 +19,7 @@ from PIL import Image
 from torchvision.transforms import functional as F
 from torchvision.transforms.functional import InterpolationMode
 
-from mae_lib.data.files.crops import crop_box, loop_free_box
+from mae_lib.data.files.crops import check_scale, crop_box, loop_free_box
 from mae_lib.data.files.decoding import BadImage
 
 FILL = (124, 116, 104)  # ImageNet's mean: where RandAugment moves a picture away
@@ -93,8 +93,7 @@ class RandomView:
 
     def __post_init__(self) -> None:
         _check_size(self.size)
-        if not 0 < self.scale[0] <= self.scale[1] <= 1:
-            raise ValueError(f"scale must be two shares 0 < least <= most <= 1, got {self.scale}")
+        check_scale(self.scale)
         if self.augment is not None:
             _randaugment(self.augment, self.size)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mae_lib.models.clips.tubelets import TubeletEmbed, clip_grid, tubelets
-from mae_lib.models.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoded, take
+from mae_lib.models.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoded, encoded, take
 from mae_lib.models.transformer import EPS, Block, initialise
 
 
@@ -93,17 +93,7 @@ class ClipEncoder(nn.Module):
     def encode(self, tokens: Tensor, blocks: Sequence[int] = (),
                attention: Sequence[int] = ()) -> Encoded:
         """Class token, transformer blocks and final norm over embedded tubelets ``[B, K, D]``."""
-        x, outputs, matrices = self._prepend_class(tokens), {}, {}
-        for i, block in enumerate(self.blocks):
-            if i in attention:
-                matrices[i] = block.attn.weights(block.norm1(x))
-            x = block(x)
-            if i in blocks:
-                outputs[i] = x
-        x = self.norm(x)
-        if self.cls_token is None:
-            return Encoded(None, x, outputs, matrices)
-        return Encoded(x[:, 0], x[:, 1:], outputs, matrices)
+        return encoded(self, self._prepend_class(tokens), blocks, attention)
 
     def _prepend_class(self, tokens: Tensor) -> Tensor:
         if self.cls_token is None:
