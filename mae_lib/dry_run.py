@@ -24,7 +24,7 @@ from mae_lib.models.cost import (
     parameters,
 )
 from mae_lib.models.family import MAE, method, views
-from mae_lib.models.methods import PRESETS, mae
+from mae_lib.models.methods import mae
 from mae_lib.models.patches import patch_grid
 from mae_lib.studies import (
     PRETRAINING,
@@ -140,12 +140,12 @@ def networks(plan: Plan) -> pd.DataFrame:
 def _check(setting: Setting) -> None:
     """Raise ValueError if a network of this kind cannot be built, or its masks cannot be drawn."""
     toy = mae("toy", ratio=setting.ratio, unit=setting.unit, target=setting.target,
-              size=setting.size, patch=setting.vit_patch)
+              size=setting.size, patch=setting.vit_patch, sampling=setting.sampling or "random")
     method(_method_name(setting), toy, augment=setting.augment, classes=2)
 
 
 def _network(preset: str, name: str, patch: int, ratio: float, runs: list[Setting]) -> dict:
-    shape, first = _shape(runs[0]), runs[0]
+    shape, first = runs[0].shape, runs[0]
     macs = _of_an_image(first)
     row = {"network": preset, "method": name, "patch": patch, "ratio": ratio, "runs": len(runs),
            "parameters (M)": parameters(shape, name) / 1e6,
@@ -189,7 +189,7 @@ def hours(machine: Machine, macs: float) -> float:
 
 def _macs(plan: Plan, study: Study, setting: Setting) -> float:
     """Of one result."""
-    shape, kind = _shape(setting), study.kind
+    shape, kind = setting.shape, study.kind
     if kind == "pretraining":
         return setting.views * _of_an_image(setting).step
     each = (autoencoder_macs(shape, setting.ratio).total if kind in ("reconstruction", "locality")
@@ -216,6 +216,8 @@ def _images(plan: Plan, setting: Setting) -> dict[str, float]:
         "cross_cka": test * (2 + len(plan.ratios) + len(plan.units)),
         "detection": TRAINED * plan.detector_epochs * plan.train_scenes + plan.test_scenes,
         "finetuning": tuning, "tuned_occlusion": tuning, "occlusion": 0,
+        "distances": 2 * test, "from_scratch": (TRAINED * plan.scratch_epochs * plan.probe_images
+                                                + plan.probe_test_images),
         "few_labels": (TRAINED * plan.few_label_epochs * plan.label_share * plan.probe_images
                        + plan.probe_test_images)}
 
@@ -230,16 +232,13 @@ def _occluded(plan: Plan, shape: Mapping) -> int:
 
 def _of_an_image(setting: Setting) -> MethodMacs:
     """Of one training image; a classifier's last product, one number a class, is left out."""
-    return method_macs(_method_name(setting), _shape(setting), setting.ratio,
+    return method_macs(_method_name(setting), setting.shape, setting.ratio,
                        augment=setting.augment, batch=setting.batch)
 
 
 def _method_name(setting: Setting) -> str:
     return setting.method or MAE
 
-
-def _shape(setting: Setting) -> dict:
-    return PRESETS[setting.preset] | {"patch": setting.vit_patch, "size": setting.size}
 
 
 def _scene(setting: Setting) -> int:

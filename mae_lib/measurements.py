@@ -15,6 +15,7 @@ import pandas as pd
 from mae_lib import runs, studies
 from mae_lib.data.shifts import SHIFTS
 from mae_lib.evaluation.records import EvalRecord
+from mae_lib.ledger.design_rules import COST, DISTANCE, LONG
 from mae_lib.ledger.experiments import verdicts_of
 from mae_lib.ledger.outcomes import (
     COLUMNS,
@@ -31,11 +32,10 @@ from mae_lib.ledger.outcomes import (
     UNTRAINED,
 )
 from mae_lib.ledger.verdicts import Verdict
-from mae_lib.models.cost import autoencoder_macs
-from mae_lib.models.methods import PRESETS
+from mae_lib.models.cost import autoencoder_macs, method_macs
+from mae_lib.models.family import MAE
 from mae_lib.pages.costs import seconds_of_patches
-from mae_lib.studies import Plan, Setting, Study, program
-from mae_lib.studies.family import every_row
+from mae_lib.studies import Plan, Setting, Study, design, family, program
 from mae_lib.studies.settings import DATASETS
 
 PERCENT = 100.0
@@ -108,6 +108,8 @@ OUTCOMES: dict[Study, dict[str, Place]] = {
     studies.FEW_LABELS: {"few labels": _accuracy("few labels")},
     studies.OCCLUSION: {"cka": Place((OCCLUDED,), "cka"), "cka slope": Place((OCCLUDED,), "slope"),
                         "retrieval": Place((OCCLUDED,), "retrieval", PERCENT)},
+    studies.FROM_SCRATCH: {LONG: _accuracy("from scratch")},
+    studies.DISTANCES: {DISTANCE: Place(("whole images, mean token",), DISTANCE)},
     studies.TUNED_OCCLUSION: {"cka tuned": Place((OCCLUDED,), "cka")},
 }
 
@@ -158,10 +160,11 @@ def series_of(plan: Plan) -> dict[Setting, list[tuple[str, float | str]]]:
         found[setting].append((SCATTERED, setting.margin))
     for setting in plan.arm(GUIDED):
         found[setting].append((GUIDED, setting.policy))
-    for row, settings in every_row(plan).items():
-        for setting in settings:
-            found[setting].append((METHOD, row))
-    return dict(found)
+    for table in (family.every_row(plan), design.every_row(plan)):
+        for row, settings in table.items():
+            for setting in settings:
+                found[setting].append((METHOD, row))
+    return {setting: list(dict.fromkeys(places)) for setting, places in found.items()}
 
 
 def _values(plan: Plan, study: Study, setting: Setting) -> dict[str, float]:
@@ -169,7 +172,7 @@ def _values(plan: Plan, study: Study, setting: Setting) -> dict[str, float]:
     if result is None:
         return {}
     records = {(r.protocol, r.metric, r.split): r for r in studies.records(result)}
-    last = PRESETS[setting.preset]["depth"] - 1
+    last = setting.shape["depth"] - 1
     found = {name: _read(records, place._replace(metric=place.metric.format(last=last)))
              for name, place in OUTCOMES[study].items()}
     return {name: value for name, value in found.items() if value is not None}
@@ -197,11 +200,12 @@ def _similarities(plan: Plan) -> list[tuple]:
 
 
 def _cost(setting: Setting) -> dict[str, float]:
-    """Multiplications of MAE's encoder for one training image."""
+    """Multiplications of one training image: of a step, and of MAE's encoder forward."""
+    step = method_macs(setting.method or MAE, setting.shape, setting.ratio, augment=setting.augment,
+                       batch=setting.batch).step
     if setting.method or setting.augment:
-        return {}
-    shape = PRESETS[setting.preset] | {"patch": setting.vit_patch}
-    return {"macs": autoencoder_macs(shape, setting.ratio).encoder}
+        return {COST: step}
+    return {COST: step, "macs": autoencoder_macs(setting.shape, setting.ratio).encoder}
 
 
 def _above_floor(plan: Plan, setting: Setting, values: Mapping[str, float]) -> dict[str, float]:

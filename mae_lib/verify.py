@@ -29,7 +29,8 @@ TOLERANCES = {"pretraining": 0.02, "filter_network": 0.02, "losses": 0.02, "reco
               "pixel_embedding": 0.02, "latents": 5e-3, "pixel_latents": 5e-3, "locality": 5e-3,
               "cross_cka": 1e-3, "detection": 0.05, "cue_conflict": 0.01, "few_labels": 0.01,
               "finetuning": 0.01, "occlusion": 5e-3, "tuned_occlusion": 0.02,
-              "pixel_occlusion": 1e-3, "identifiability": 0.02}
+              "pixel_occlusion": 1e-3, "distances": 5e-3, "from_scratch": 0.01,
+              "identifiability": 0.02}
 TRAINED = ("pretraining", "filter_network")
 
 

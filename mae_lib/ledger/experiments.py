@@ -13,7 +13,14 @@ from functools import partial
 
 import pandas as pd
 
-from mae_lib.ledger import associations, audit, composites, occlusion_rules, single_rules
+from mae_lib.ledger import (
+    associations,
+    audit,
+    composites,
+    design_rules,
+    occlusion_rules,
+    single_rules,
+)
 from mae_lib.ledger.claims import Claim, claims
 from mae_lib.ledger.comparisons import (
     Comparison,
@@ -181,7 +188,8 @@ RULES: dict[str, Rule] = {
     "K-C1": Rule(single_rules.larger_patch_faster, {
         "in multiplications": partial(single_rules.larger_patch_faster, cost="macs")}),
     "K-T9": Rule(occlusion_rules.CONTRASTIVE_PROBES_BETTER),
-} | {claim: Rule(test, beside) for claim, (test, beside) in occlusion_rules.RULES.items()}
+} | {claim: Rule(test, beside) for claim, (test, beside) in
+     (occlusion_rules.RULES | design_rules.RULES).items()}
 
 
 def verdicts_of(outcomes: pd.DataFrame, dataset: str) -> dict[str, Verdict]:

@@ -10,7 +10,18 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from mae_lib.models.contrastive import HIDDEN
-from mae_lib.models.family import CONTRASTIVE, MAE, SIAMESE, SUPERVISED, check_names, views
+from mae_lib.models.family import (
+    CONTRASTIVE,
+    FAITHFUL,
+    MAE,
+    SIAMESE,
+    SIMMIM,
+    SUPERVISED,
+    TOKENS,
+    UNIFORM,
+    check_names,
+    views,
+)
 from mae_lib.models.masks import visible_count
 from mae_lib.models.patches import patch_grid
 from mae_lib.models.siamese import SECOND_RATIO
@@ -119,9 +130,12 @@ def method_macs(name: str, shape: Mapping, ratio: float, *, augment: str | None 
     done, width = passes(name, _patches(shape), ratio, augment), shape["width"]
     head, others = 2 * width * round(HIDDEN * width), batch * width * _tells_apart(name)
     decoded = (_decoding(shape, *both) for both in zip(done.encoded, done.read, strict=False))
+    hidden = _patches(shape) - visible_count(_patches(shape), ratio) if name in LINEAR else 0
     learned = (sum(encoder_macs(shape, n) + (2 * head + others) * done.compared
                    for n in done.encoded)
-               + sum(map(sum, decoded)) + width * classes * (name == SUPERVISED))
+               + sum(map(sum, decoded)) + width * classes * (name == SUPERVISED)
+               + hidden * sum(a * b for a, b in _pixel_head(name, shape))
+               + batch * width * (name == UNIFORM))  # cosines of all pairs
     return MethodMacs(learned, sum(encoder_macs(shape, n) + head * done.compared
                                    for n in done.followed))
 
@@ -156,7 +170,20 @@ def passes(name: str, patches: int, ratio: float, augment: str | None = None) ->
         second = {"complement": rest, "identity": patches,
                   "independent": visible_count(patches, SECOND_RATIO)}[SIAMESE[name]]
         return Passes((visible, second), read=(patches, patches))
+    if name == TOKENS or name in SIMMIM:
+        return Passes((patches,), read=() if name in LINEAR else (patches,))
     return Passes((visible,), read=(rest,))
+
+
+LINEAR = tuple(name for name in SIMMIM if "decoder" not in name)
+
+
+def _pixel_head(name: str, shape: Mapping) -> list[tuple[int, int]]:
+    """Inputs and outputs of the maps from a token to its pixels that SimMIM has for a decoder."""
+    width, values = shape["width"], 3 * shape["patch"] ** 2
+    if name not in LINEAR:
+        return []
+    return [(width, width), (width, values)] if "mlp" in name else [(width, values)]
 
 
 def _contrastive(changes: Mapping, patches: int, shown: tuple[int, int]) -> Passes:
@@ -181,8 +208,12 @@ def parameters(shape: Mapping, name: str = MAE, classes: int = 0) -> int:
         return _encoder(shape) + (width + 1) * classes
     if name in CONTRASTIVE:
         return followers(shape, name) + _head(width, CONTRASTIVE[name])
+    if name in LINEAR:
+        return (_encoder(shape) + width + _relative(name, shape)
+                + sum((a + 1) * b for a, b in _pixel_head(name, shape)))
+    token = width * (name == TOKENS or name in SIMMIM)
     decoder = (width + 1) * narrow + narrow + shape["decoder_depth"] * _block(narrow)
-    return _encoder(shape) + decoder + 2 * narrow + (narrow + 1) * values
+    return _encoder(shape) + token + decoder + 2 * narrow + (narrow + 1) * values
 
 
 def followers(shape: Mapping, name: str) -> int:
@@ -228,6 +259,12 @@ def _encoder(shape: Mapping) -> int:
     """Parameters of the encoder, class token included."""
     width = shape["width"]
     return (3 * shape["patch"] ** 2 + 4) * width + shape["depth"] * _block(width)
+
+
+def _relative(name: str, shape: Mapping) -> int:
+    """Parameters of the table of relative positions that all blocks share."""
+    rows, columns = patch_grid(shape.get("size", 224), shape["patch"])
+    return ((2 * rows - 1) * (2 * columns - 1) + 3) * shape["heads"] * (name == FAITHFUL)
 
 
 def _head(width: int, changes: Mapping) -> int:

@@ -11,7 +11,15 @@ from torch import Tensor, nn
 from mae_lib.models.decoder import Decoder
 from mae_lib.models.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoded, Encoder, take
 from mae_lib.models.losses import masked_mse
-from mae_lib.models.masks import CUTS, Mask, random_mask, unit_mask, visible_count
+from mae_lib.models.masks import (
+    CUTS,
+    Mask,
+    block_mask,
+    grid_mask,
+    random_mask,
+    unit_mask,
+    visible_count,
+)
 from mae_lib.models.patches import patch_grid
 from mae_lib.models.targets import TARGETS
 
@@ -29,6 +37,10 @@ PRESETS = {
     "vit_large_patch16": {"patch": 16, "width": 1024, "depth": 24, "heads": 16, **_MAE_DECODER},
     "vit_huge_patch14": {"patch": 14, "width": 1280, "depth": 32, "heads": 16, **_MAE_DECODER},
 }
+
+
+SAMPLINGS = ("random", "block", "grid")
+GRID_RATIO = 0.75
 
 
 class MaskedAutoencoder(nn.Module):
@@ -79,7 +91,8 @@ def drop_hidden(encoder: Encoder, patches: Tensor, mask: Mask) -> Tensor:
 
 
 def mae(preset: str = "vit_base_patch16", *, ratio: float = 0.75, unit: int | None = None,
-        cut: str = "official", target: str = "pixel", seed: int | None = None,
+        cut: str = "official", sampling: str = "random", target: str = "pixel",
+        seed: int | None = None,
         size: int | tuple[int, int] | None = None, mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD, **overrides: int) -> MaskedAutoencoder:
     """Masked autoencoder (He et al., CVPR 2022).
@@ -89,6 +102,7 @@ def mae(preset: str = "vit_base_patch16", *, ratio: float = 0.75, unit: int | No
         ratio: share of patches that are hidden in training.
         unit: side of a masking unit in pixels, a multiple of the patch; the patch if None.
         cut: what happens to the last masking unit, see :func:`mae_lib.models.masks.unit_mask`.
+        sampling: ``"random"``, or ``"block"`` or ``"grid"``, which know no units (Table 1f).
         target: ``"pixel"`` or ``"normalised"`` (per-patch normalised pixels).
         seed: of the initial weights; the global generator if None.
         size: image side in pixels; the preset's, or 224.
@@ -96,13 +110,13 @@ def mae(preset: str = "vit_base_patch16", *, ratio: float = 0.75, unit: int | No
         overrides: any of patch, width, depth, heads, decoder_width, decoder_depth, decoder_heads.
 
     Raises:
-        ValueError: unknown preset, target or override; ratio or unit that cannot be met.
+        ValueError: unknown preset, sampling, target or override; ratio or unit that cannot be met.
     """
     shape = _shape(preset, size, overrides)
     if target not in TARGETS:
         raise ValueError(f"target must be one of {', '.join(TARGETS)}, got {target!r}")
     grid = patch_grid(shape["size"], shape["patch"])
-    sampler = _sampler(grid, shape["patch"], ratio, unit, cut)
+    sampler = _sampler(grid, shape["patch"], ratio, unit, cut, sampling)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.default_generator.manual_seed(seed)
@@ -110,6 +124,8 @@ def mae(preset: str = "vit_base_patch16", *, ratio: float = 0.75, unit: int | No
     config = {"preset": preset, **shape, "ratio": ratio, "unit": unit or shape["patch"],
               "cut": cut, "target": target, "mean": [float(m) for m in mean],
               "std": [float(s) for s in std]}
+    if sampling != "random":
+        config["sampling"] = sampling
     return MaskedAutoencoder(encoder, decoder, sampler, show=drop_hidden, target=TARGETS[target],
                              loss=masked_mse, config=config)
 
@@ -125,16 +141,34 @@ def _shape(preset: str, size, overrides: dict) -> dict:
     return shape if size is None else {**shape, "size": size}
 
 
-def _sampler(grid: tuple[int, int], patch: int, ratio: float, unit: int | None, cut: str):
+def _sampler(grid: tuple[int, int], patch: int, ratio: float, unit: int | None, cut: str,
+             sampling: str):
     visible_count(grid[0] * grid[1], ratio)  # refuse a ratio that cannot be met before training
-    if cut not in CUTS:
-        raise ValueError(f"cut must be one of {', '.join(CUTS)}, got {cut!r}")
+    for name, value, known in (("cut", cut, CUTS), ("sampling", sampling, SAMPLINGS)):
+        if value not in known:
+            raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+    if sampling != "random":
+        return _without_units(sampling, grid, patch, ratio, unit)
     if unit is None or unit == patch:
         return partial(random_mask, grid=grid, ratio=ratio)
     if unit < 1 or unit % patch:
         raise ValueError(f"unit must be a multiple of the patch ({patch} pixels), got {unit}")
     sampler = partial(unit_mask, grid=grid, ratio=ratio, unit=unit // patch, cut=cut)
     sampler(1, generator=torch.Generator())  # refuse a unit that cannot be met before training
+    return sampler
+
+
+def _without_units(sampling: str, grid: tuple[int, int], patch: int, ratio: float,
+                   unit: int | None):
+    if unit not in (None, patch):
+        raise ValueError(f"unit must be the patch ({patch} pixels) for sampling {sampling!r}, "
+                         f"got {unit}")
+    if sampling == "block":
+        return partial(block_mask, grid=grid, ratio=ratio)
+    if ratio != GRID_RATIO:
+        raise ValueError(f"ratio must be {GRID_RATIO} for sampling 'grid', got {ratio}")
+    sampler = partial(grid_mask, grid=grid)
+    sampler(1)  # refuse odd sides before training
     return sampler
 
 

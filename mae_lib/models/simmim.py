@@ -5,18 +5,21 @@ After microsoft/SimMIM: models/simmim.py. Masks hide whole units of 32 pixels.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from mae_lib.models.encoder import Encoded, Encoder, take
-from mae_lib.models.masks import Mask, unit_mask
+from mae_lib.models.masks import Mask, nothing_hidden, unit_mask
 from mae_lib.models.methods import MaskedAutoencoder
+from mae_lib.models.relative import share_table, with_relative_positions
 from mae_lib.models.targets import pixels
 
 RATIO, UNIT = 0.6, 32
 EPS = 1e-5  # pixels, in the mean of the loss
+STD, BRANCH = 0.02, 0.1  # of initial weights, clipped there; of what a branch adds at first
 
 
 class MaskTokens(nn.Module):
@@ -35,11 +38,17 @@ class MaskTokens(nn.Module):
 
 
 class PixelHead(nn.Module):
-    """One linear map from a patch's token to its pixels, (row, column, channel)."""
+    """From a patch's token to its pixels, (row, column, channel): one linear map, or two.
 
-    def __init__(self, width: int, patch: int):
+    Args:
+        hidden: width between two maps, with a GELU; one map if None.
+    """
+
+    def __init__(self, width: int, patch: int, hidden: int | None = None):
         super().__init__()
-        self.pred = nn.Linear(width, 3 * patch**2)
+        values = 3 * patch**2
+        self.pred = nn.Linear(width, values) if hidden is None else nn.Sequential(
+            nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, values))
 
     def forward(self, latent: Encoded, mask: Mask) -> Tensor:
         """Predict the hidden patches: ``[B, H, outputs]``."""
@@ -48,6 +57,24 @@ class PixelHead(nn.Module):
     def everywhere(self, latent: Encoded, mask: Mask) -> Tensor:
         """Predict every patch: ``[B, L, outputs]``."""
         return self.pred(latent.patches)
+
+
+class ReadsAll(nn.Module):
+    """MAE's decoder behind an encoder that has seen a token for every patch: none is filled in."""
+
+    def __init__(self, decoder: nn.Module):
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, latent: Encoded, mask: Mask) -> Tensor:
+        """Predict the hidden patches: ``[B, H, outputs]``."""
+        return take(self.everywhere(latent, mask), mask.hidden)
+
+    def everywhere(self, latent: Encoded, mask: Mask) -> Tensor:
+        """Predict every patch: ``[B, L, outputs]``."""
+        batch, patches, _ = latent.patches.shape
+        every = nothing_hidden(batch, (1, patches), latent.patches.device)
+        return self.decoder.everywhere(latent, every)
 
 
 def masked_l1(prediction: Tensor, target: Tensor, mask: Mask) -> Tensor:
@@ -59,12 +86,14 @@ def masked_l1(prediction: Tensor, target: Tensor, mask: Mask) -> Tensor:
     return (prediction - target).abs().sum() / (prediction.numel() / 3 + EPS) / 3
 
 
-def simmim(encoder: Encoder, *, ratio: float = RATIO, unit: int = UNIT) -> MaskedAutoencoder:
+def simmim(encoder: Encoder, *, ratio: float = RATIO, unit: int = UNIT,
+           head: nn.Module | None = None) -> MaskedAutoencoder:
     """The method around an encoder, from its own standardised pixels to the loss.
 
     Args:
         ratio: share of masking units that are hidden, rounded up.
         unit: side of a masking unit in pixels, a multiple of the patch.
+        head: of all tokens, as :class:`PixelHead`, which it is if None.
 
     Raises:
         ValueError: a unit that is no multiple of the patch.
@@ -77,9 +106,31 @@ def simmim(encoder: Encoder, *, ratio: float = RATIO, unit: int = UNIT) -> Maske
     config = {"method": "simmim", "size": encoder.size, "patch": encoder.patch,
               "width": encoder.width, "depth": encoder.depth, "ratio": ratio, "unit": unit,
               "target": "pixel"}
-    return MaskedAutoencoder(encoder, PixelHead(encoder.width, encoder.patch), sampler,
+    head = PixelHead(encoder.width, encoder.patch) if head is None else head
+    return MaskedAutoencoder(encoder, head, sampler,
                              show=MaskTokens(encoder.width), target=pixels, loss=masked_l1,
                              config=config)
+
+
+@torch.no_grad()
+def as_simmim(encoder: Encoder) -> Encoder:
+    """The same encoder, changed to SimMIM's: relative positions from one table for all blocks, and
+    its initial weights.
+
+    Those of patches and blocks are normal with ``STD``, clipped at one; what a branch of block l
+    adds is divided by sqrt(2l), and its layer scale stands in the weights, where it starts as
+    ``BRANCH`` and is learned with them. Left out: dropped branches, which a small encoder has no
+    use for.
+    """
+    share_table(with_relative_positions(encoder))
+    for module in encoder.modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d)):
+            nn.init.trunc_normal_(module.weight, std=STD, a=-STD, b=STD)
+            nn.init.zeros_(module.bias)
+    for number, block in enumerate(encoder.blocks, 1):
+        for branch in (block.attn.proj, block.mlp.fc2):
+            branch.weight.mul_(BRANCH / math.sqrt(2 * number))
+    return encoder
 
 
 def head_from_shuffle(weight: Tensor) -> Tensor:

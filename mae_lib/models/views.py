@@ -42,6 +42,7 @@ class Augmentation:
         colour: brightness, contrast, saturation and hue change with chance .8, and a fifth of the
             images turns grey: SimSiam's numbers, in this fixed order.
         scale: least and largest share of the image's area in a crop.
+        aspects: least and largest width by height of a crop.
 
     Raises:
         ValueError: shares that are not 0 < least <= largest <= 1.
@@ -51,6 +52,7 @@ class Augmentation:
     cutmix: bool = False
     colour: bool = False
     scale: tuple[float, float] = (0.2, 1.0)
+    aspects: tuple[float, float] = ASPECTS
 
     def __post_init__(self) -> None:
         check_scale(self.scale)
@@ -61,7 +63,7 @@ class Augmentation:
             return torch.rand(batch, views, count, generator=generator)
 
         empty = torch.empty(batch, views, 0)
-        return Drawn(_crops(uniform(5), self.scale) if self.crop else empty,
+        return Drawn(_crops(uniform(5), self.scale, self.aspects) if self.crop else empty,
                      _colours(uniform(6)) if self.colour else empty,
                      _rectangles(uniform(3)) if self.cutmix else empty)
 
@@ -123,10 +125,10 @@ def pasted(images: Tensor, rectangle: Tensor) -> Tensor:
     return torch.where(inside, images.flip(0), images)
 
 
-def _crops(draw: Tensor, scale: tuple[float, float]) -> Tensor:
-    """Area uniform in ``scale``, aspect log-uniform in ``ASPECTS``, sides cut to the image's."""
+def _crops(draw: Tensor, scale: tuple[float, float], aspects: tuple[float, float]) -> Tensor:
+    """Area uniform in ``scale``, aspect log-uniform in ``aspects``, sides cut to the image's."""
     area = scale[0] + (scale[1] - scale[0]) * draw[..., 0]
-    aspect = ASPECTS[0] * (ASPECTS[1] / ASPECTS[0]) ** draw[..., 1]
+    aspect = aspects[0] * (aspects[1] / aspects[0]) ** draw[..., 1]
     height, width = (area / aspect).sqrt().clamp(max=1), (area * aspect).sqrt().clamp(max=1)
     top, left = draw[..., 2] * (1 - height), draw[..., 3] * (1 - width)
     return torch.stack([top, left, height, width, (draw[..., 4] < 0.5).float()], -1)

@@ -7,8 +7,9 @@ what it finds in :mod:`mae_lib.runs`; the rooms below know nothing of each other
 from mae_lib.studies.attention import ATTENTION
 from mae_lib.studies.cue_conflict import CUE_CONFLICT
 from mae_lib.studies.detection import DETECTION
+from mae_lib.studies.distances import DISTANCES
 from mae_lib.studies.embedding import EMBEDDING, PIXEL_EMBEDDING
-from mae_lib.studies.finetuning import FEW_LABELS, FINETUNING
+from mae_lib.studies.finetuning import FEW_LABELS, FINETUNING, FROM_SCRATCH
 from mae_lib.studies.latents import LATENTS, PIXEL_LATENTS
 from mae_lib.studies.locality import LOCALITY
 from mae_lib.studies.losses import LOSSES
@@ -28,12 +29,12 @@ from mae_lib.studies.study import Study, Sweep, records, sweep
 ALL = (PRETRAINING, LOSSES, RECONSTRUCTION, FLOORS, LINEAR_PROBE, LARS_PROBE, PIXEL_PROBE,
        FILTER_NETWORK, ROBUSTNESS, SHAPE_BIAS, CUE_CONFLICT, ATTENTION, EMBEDDING,
        PIXEL_EMBEDDING, LATENTS, PIXEL_LATENTS, LOCALITY, CROSS_CKA, DETECTION, FINETUNING,
-       FEW_LABELS, OCCLUSION, TUNED_OCCLUSION, PIXEL_OCCLUSION)
+       FEW_LABELS, OCCLUSION, TUNED_OCCLUSION, PIXEL_OCCLUSION, DISTANCES, FROM_SCRATCH)
 
 __all__ = ["ALL", "ARMS", "ATTENTION", "CROSS_CKA", "CUE_CONFLICT", "DATASETS", "DETECTION",
-           "EMBEDDING", "FEW_LABELS", "FILTER_NETWORK", "FINETUNING", "FLOORS", "LARS_PROBE",
-           "LATENTS", "LINEAR_PROBE", "LOCALITY", "LOSSES", "OCCLUSION", "PIXEL_EMBEDDING",
-           "PIXEL_LATENTS", "PIXEL_OCCLUSION", "PIXEL_PROBE", "PRETRAINING", "RECONSTRUCTION",
-           "ROBUSTNESS", "SHAPE_BIAS", "TUNED_OCCLUSION", "Plan", "Setting", "Study", "Sweep",
-           "grid", "images", "images_of", "masks", "model", "network", "one_each", "program",
-           "records", "sweep", "untrained"]
+           "DISTANCES", "EMBEDDING", "FEW_LABELS", "FILTER_NETWORK", "FINETUNING", "FLOORS",
+           "FROM_SCRATCH", "LARS_PROBE", "LATENTS", "LINEAR_PROBE", "LOCALITY", "LOSSES",
+           "OCCLUSION", "PIXEL_EMBEDDING", "PIXEL_LATENTS", "PIXEL_OCCLUSION", "PIXEL_PROBE",
+           "PRETRAINING", "RECONSTRUCTION", "ROBUSTNESS", "SHAPE_BIAS", "TUNED_OCCLUSION", "Plan",
+           "Setting", "Study", "Sweep", "grid", "images", "images_of", "masks", "model", "network",
+           "one_each", "program", "records", "sweep", "untrained"]

@@ -33,6 +33,13 @@ def _with_few_labels(setting: Setting, if_stale: str, probe_images: int, probe_t
         setting, if_stale, probe_images, probe_test_images, few_label_epochs, label_share))
 
 
+def _from_scratch(setting: Setting, if_stale: str, probe_images: int, probe_test_images: int,
+                  scratch_epochs: int) -> dict:
+    """Training with labels alone, for longer: what pretraining and fine-tuning see together."""
+    return _value(setting, "from scratch", tuned(setting, if_stale, probe_images,
+                                                 probe_test_images, scratch_epochs))
+
+
 def tuned(setting: Setting, if_stale: str, probe_images: int, probe_test_images: int, epochs: int,
           share: float = 1.0) -> FinetuneResult:
     """A setting's encoder fine-tuned on a share of the labelled images, and tested.
@@ -66,5 +73,6 @@ def _in_views(train):
 
 
 FINETUNING = Study("finetuning", _finetune, ("mae_lib.training.finetune",))
+FROM_SCRATCH = Study("from_scratch", _from_scratch, ("mae_lib.training.finetune",))
 FEW_LABELS = Study("few_labels", _with_few_labels, ("mae_lib.training.finetune",
                                                     "mae_lib.data.subsets"))

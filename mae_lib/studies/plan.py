@@ -42,6 +42,9 @@ class Plan:
         factorial: the augmentations that are combined, of masking, cutmix and colour.
         few_counts: numbers of images in pretraining on few.
         photograph_crops: how many crops of one photograph.
+        design_seeds, decoder_depths, decoder_widths, encoder_widths, lengths: of the tables of
+            design choices, see :mod:`mae_lib.studies.design`; lengths are factors.
+        scratch_epochs: of training with labels alone, for as many images as others see in all.
         occlusion_ratios, occlusion_draws: shares of patches dropped, and masks of each.
         finetune_epochs: of fine-tuning methods, and networks of the ratio series at
             ``finetune_ratios``.
@@ -92,6 +95,12 @@ class Plan:
     factorial: tuple[str, ...] = EXTRAS
     few_counts: tuple[int, ...] = (1,)
     photograph_crops: int = 1
+    design_seeds: tuple[int, ...] = ()
+    decoder_depths: tuple[int, ...] = ()
+    decoder_widths: tuple[int, ...] = ()
+    encoder_widths: tuple[int, ...] = ()
+    lengths: tuple[int, ...] = ()
+    scratch_epochs: int = 0
     occlusion_ratios: tuple[float, ...] = ()
     occlusion_draws: int = 1
     finetune_epochs: int = 0
@@ -129,7 +138,7 @@ class Plan:
         return replace(self, seeds=(0,), preset=own[0], views=0, ratios=(ratio,),
                        units=(found.patch,), unit_ratio=ratio, unit_patch=found.patch,
                        patches=(), arm_ratios=(), arm_seeds=(), margins=(), policies=(),
-                       method_seeds=(), detector_seeds=(0,),
+                       method_seeds=(), design_seeds=(), detector_seeds=(0,),
                        finetune_ratios=(ratio,) if self.finetune_ratios else ())
 
     @property

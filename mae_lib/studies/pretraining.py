@@ -13,10 +13,11 @@ from torch import nn
 
 from mae_lib import runs
 from mae_lib.models.encoder import Encoder
-from mae_lib.models.family import MAE, SUPERVISED, is_autoencoder, method
+from mae_lib.models.family import FAITHFUL, MAE, SUPERVISED, is_autoencoder, method
 from mae_lib.models.masks import visible_count
 from mae_lib.models.methods import PRESETS, MaskedAutoencoder, mae
 from mae_lib.models.published import Published, load_published
+from mae_lib.models.relative import with_relative_positions
 from mae_lib.models.weights import own_names, published_name
 from mae_lib.studies.machine import decoders, device
 from mae_lib.studies.sets import PRESET, images_of, pool_size, training_images
@@ -36,7 +37,8 @@ def network(setting: Setting) -> nn.Module:
     """The model of a setting with its initial weights."""
     mean, std = images_of(setting, "train", pool_size(setting)).standardisation()
     made = mae(setting.preset, ratio=setting.ratio, unit=setting.unit, target=setting.target,
-               size=setting.size, mean=mean, std=std, seed=setting.seed, patch=setting.vit_patch)
+               sampling=setting.sampling or "random", mean=mean, std=std, seed=setting.seed,
+               **setting.shape)
     if setting.margin:
         made.loss = _margin_loss(setting, made.encoder)
     if setting.method or setting.augment:
@@ -92,6 +94,8 @@ def model(setting: Setting, if_stale: str = "show"
         return network(setting).eval()
     run = PRETRAINING(setting, if_stale=if_stale).value
     trained = mae(**run["config"])
+    if setting.method == FAITHFUL:
+        with_relative_positions(trained.encoder)
     weights = own_names({name: tensor.float() for name, tensor in run["weights"].items()})
     trained.load_state_dict(trained.state_dict() | weights)  # fixed positions are not kept
     trained.eval()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from mae_lib.models.family import MAE, is_autoencoder
-from mae_lib.studies import family
+from mae_lib.studies import design, family
 from mae_lib.studies.attention import ATTENTION
 from mae_lib.studies.cue_conflict import CUE_CONFLICT
 from mae_lib.studies.detection import DETECTION
+from mae_lib.studies.distances import DISTANCES
 from mae_lib.studies.embedding import EMBEDDING, PIXEL_EMBEDDING
-from mae_lib.studies.finetuning import FEW_LABELS, FINETUNING
+from mae_lib.studies.finetuning import FEW_LABELS, FINETUNING, FROM_SCRATCH
 from mae_lib.studies.latents import LATENTS, PIXEL_LATENTS
 from mae_lib.studies.locality import LOCALITY
 from mae_lib.studies.losses import LOSSES
@@ -33,7 +34,8 @@ def program(plan: Plan) -> dict[Study, list[Setting]]:
     arms = [s for name in ARMS for s in plan.arm(name)]
     compared = {part: _all(getattr(family, part)(plan)) for part in (
         "every_row", "probed", "figure1", "tuned", "table1")}
-    others = compared["every_row"]
+    choices = _all(design.every_row(plan))
+    others = _once(compared["every_row"] + choices)
     trained = [] if plan.checkpoint else _once(series + arms + [s for s in others if s.views])
     controls = _once(plan.core + plan.untrained)
     sets = one_each(plan.core)
@@ -43,7 +45,7 @@ def program(plan: Plan) -> dict[Study, list[Setting]]:
             FLOORS: sets, PIXEL_PROBE: small, PIXEL_EMBEDDING: small, PIXEL_LATENTS: small,
             RECONSTRUCTION: _once(series + arms + plan.untrained + [
                 s for s in compared["table1"] if s.views and is_autoencoder(s.method or MAE)]),
-            LINEAR_PROBE: _once(series + arms + plan.untrained + compared["probed"]),
+            LINEAR_PROBE: _once(series + arms + plan.untrained + compared["probed"] + choices),
             LARS_PROBE: [s for s in plan.ratio_series
                          if s.seed == min(plan.seeds) and _of_few_pixels(s)],
             ROBUSTNESS: [s for s in _once(series + plan.untrained) if s.dataset in SHIFTED],
@@ -56,7 +58,9 @@ def program(plan: Plan) -> dict[Study, list[Setting]]:
             DETECTION: plan.detected, FINETUNING: _once(plan.finetuned + others),
             FEW_LABELS: compared["probed"], OCCLUSION: compared["figure1"],
             TUNED_OCCLUSION: compared["tuned"],
-            PIXEL_OCCLUSION: [s for s in sets if s.dataset in plan.method_datasets]}
+            PIXEL_OCCLUSION: [s for s in sets if s.dataset in plan.method_datasets],
+            DISTANCES: _all(design.ratio(plan) | design.uniformity(plan)),
+            FROM_SCRATCH: family.scratch(design.own(plan)) if plan.scratch_epochs else []}
 
 
 def _of_few_pixels(setting: Setting) -> bool:

@@ -16,6 +16,7 @@ DATASETS = {"menagerie": "Menagerie", "fashion_mnist": "Fashion-MNIST", "imagene
             "imagenette": "Imagenette", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100",
             "stl10": "STL-10", "folder": "own pictures", "examples": "example pictures"}
 CHOSEN = (*CHOICES, "photograph")
+SIZES = ("width", "depth", "decoder_width", "decoder_depth")
 HERE = ("root", "checkpoint", "micro")  # of this machine: they change no result
 
 
@@ -37,6 +38,8 @@ class Setting:
         scattered: a control: as many pixels as ``margin`` are left out, but anywhere.
         policy: how masks follow the parts of the picture, see
             :mod:`mae_lib.models.guided_masks`; at random over patches if None.
+        sampling: see :func:`mae_lib.models.methods.mae`; random if None.
+        width, depth, decoder_width, decoder_depth: sizes of the networks, if not the preset's.
         method, augment: another method than MAE, and what its views are made with, see
             :func:`mae_lib.models.family.method`.
         chosen: how ``train_images`` few images are chosen, see
@@ -64,6 +67,11 @@ class Setting:
     margin: int | None = None
     scattered: bool | None = None
     policy: str | None = None
+    sampling: str | None = None
+    width: int | None = None
+    depth: int | None = None
+    decoder_width: int | None = None
+    decoder_depth: int | None = None
     method: str | None = None
     augment: str | None = None
     chosen: str | None = None
@@ -92,6 +100,12 @@ class Setting:
     def size(self) -> int:
         """Side of the images in pixels."""
         return PRESETS[self.preset].get("size", 224)
+
+    @property
+    def shape(self) -> dict[str, int]:
+        """All sizes of the networks, by the names of ``PRESETS``."""
+        own = {name: getattr(self, name) for name in SIZES if getattr(self, name) is not None}
+        return {**PRESETS[self.preset], "size": self.size, "patch": self.vit_patch, **own}
 
     def described(self) -> dict:
         """The fields that are set, as JSON can hold them; not what is of this machine alone."""

@@ -137,8 +137,8 @@ def _identity(method, images, recipe: Recipe, seed: int, backend: str, precision
     in_memory = isinstance(images, ImageSet)
     data = fingerprint(images.images.tobytes()) if in_memory else images.fingerprint
     mixed = {} if precision == "float32" else {"precision": precision}
-    other = {} if type(method) is MaskedAutoencoder else {
-        "method": [type(method).__name__, getattr(method, "variant", "")]}
+    variant = getattr(method, "variant", "")
+    other = {"method": [type(method).__name__, variant]} if variant else {}
     return {"config": method.config, "recipe": asdict(recipe), "seed": seed, "data": data,
             "backend": backend, **mixed, **other}
 

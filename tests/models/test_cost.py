@@ -13,7 +13,7 @@ from mae_lib.models.cost import (
     method_macs,
     parameters,
 )
-from mae_lib.models.family import METHODS, SUPERVISED, method
+from mae_lib.models.family import CONTRASTIVE, METHODS, SUPERVISED, method
 from mae_lib.models.masks import random_mask
 from mae_lib.models.methods import PRESETS, mae
 from mae_lib.models.transformer import Block
@@ -165,7 +165,8 @@ def test_a_training_step_takes_less_only_by_gradients_that_nobody_needs(name, au
         made(images, drawn).backward()
     taken = counter.get_total_flops() / 2 - cropping(made, images, drawn)
     alone = method_macs(name, PRESETS["toy"], 0.75, augment=augment, batch=0, classes=CLASSES)
-    spared.append(BATCH * (found(name, augment).learned - alone.learned))
+    if name in CONTRASTIVE:
+        spared.append(BATCH * (found(name, augment).learned - alone.learned))
     assert BATCH * found(name, augment).step == taken + sum(spared)
     assert sum(spared) < 0.015 * taken
 
@@ -205,6 +206,7 @@ def test_parameters_are_those_of_the_method(name):
 
 @pytest.mark.parametrize(("name", "encoded", "decoded"), [
     ("mae", 17, 1), ("r-mae", 17 + 49, 2), ("r-mae identity", 17 + 65, 2), ("c-mae", 65, 0),
+    ("mae tokens", 65, 1), ("simmim", 65, 0), ("simmim decoder", 65, 1),
     ("c-mae dropped", 17, 0), ("moco v3", 2 * 65, 0), ("supervised", 65, 0)])
 def test_a_method_keeps_every_token_that_gradients_flow_through(name, encoded, decoded):
     shape = PRESETS["toy"]  # 2 blocks of 32 units, and 1 of 16 in the decoder

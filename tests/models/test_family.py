@@ -15,10 +15,15 @@ from torch import nn
 
 from mae_lib.data.images import ImageSet
 from mae_lib.models.contrastive import Contrastive
+from mae_lib.models.encoder import take
 from mae_lib.models.family import METHODS, SUPERVISED, is_autoencoder, method, views
+from mae_lib.models.losses import masked_mse
 from mae_lib.models.methods import mae
+from mae_lib.models.relative import RelativeAttention
 from mae_lib.models.siamese import RMAE
+from mae_lib.models.simmim import MaskTokens, PixelHead, ReadsAll, masked_l1
 from mae_lib.models.supervised import Supervised
+from mae_lib.models.uniformity import UMAE
 from mae_lib.models.varied import VariedMAE
 from mae_lib.models.views import Augmentation, Drawn
 from mae_lib.training import pretrain as loop
@@ -40,8 +45,11 @@ WORDS = {"c-mae": ("mask tokens", "token", "infonce"),
          "c-mae byol": ("mask tokens", "token", "byol"),
          "c-mae byol dropped": ("dropped", "mean", "byol"),
          "moco v3": ("dropped", "class", "infonce")}
+# He et al., Table 1c; SimMIM, Table 2: what stands behind the encoder.
+HEADS = {"mae tokens": ReadsAll, "simmim": PixelHead, "simmim mlp": PixelHead,
+         "simmim decoder": ReadsAll, "simmim faithful": PixelHead}
 VIEWS = {"mae": {"mask"}, "mae jittered": {"mask", "colour"}, "moco v3": {"crop", "colour"},
-         "supervised": {"crop"}, **{name: {"mask"} for name in BRANCHES},
+         "supervised": {"crop"}, **{name: {"mask"} for name in (*BRANCHES, *HEADS, "u-mae")},
          **{name: {"mask", "colour"} for name in WORDS if name.startswith("c-mae")}}
 
 
@@ -64,14 +72,16 @@ def masks(name: str, model: nn.Module, images: ImageSet):
 
 
 def test_all_methods_are_known_here():
-    assert set(METHODS) == set(VIEWS) == {"mae", "mae jittered", SUPERVISED, *BRANCHES, *WORDS}
+    assert set(METHODS) == set(VIEWS) == {"mae", "mae jittered", SUPERVISED, *BRANCHES, *WORDS,
+                                          "u-mae", *HEADS}
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_views_are_made_as_the_papers_say(name):
     assert set(views(name)) == VIEWS[name]
     model = tiny(name)
-    if name in BRANCHES:
+    if name in (*BRANCHES, *HEADS, "u-mae"):
+        assert not hasattr(model, "augment")
         return
     asked = {word for word in ("crop", "cutmix", "colour") if getattr(model.augment, word)}
     assert asked == VIEWS[name] - {"mask"}
@@ -91,6 +101,13 @@ def test_names_stand_for_these_methods(name):
         assert (model.temperature, model.momentum) == (0.2, 0.996)
         mirrored = name == "moco v3"
         assert model.symmetric == mirrored and model.scale == (0.4 if mirrored else 1.0)
+    elif name == "u-mae":
+        assert type(model) is UMAE and (model.weight, model.feature) == (0.01, "class")
+    elif name in HEADS:
+        assert type(model.show) is MaskTokens and type(model.decoder) is HEADS[name]
+        assert len(list(model.decoder.pred.parameters() if name == "simmim mlp" else "")) in (0, 4)
+        assert (type(model.encoder.blocks[0].attn) is RelativeAttention) == ("faithful" in name)
+        assert model.loss is (masked_mse if name == "mae tokens" else masked_l1)
     elif name == SUPERVISED:
         assert type(model) is Supervised and model.head.out_features == 3
     else:
@@ -111,10 +128,42 @@ def test_autoencoders_keep_the_names_and_weights_of_mae(name):
     before = {key: weight.clone() for key, weight in base.state_dict().items()}
     model = method(name, base, classes=3, seed=7)
     found = model.state_dict()
-    assert is_autoencoder(name) == (found.keys() == before.keys()) == hasattr(model, "decoder")
-    for key in before if is_autoencoder(name) else [k for k in before if k.startswith("encoder.")]:
+    assert is_autoencoder(name) == (found.keys() == before.keys())
+    own = before if is_autoencoder(name) else [k for k in before if k.startswith("encoder.")]
+    for key in own if name != "simmim faithful" else ():  # whose encoder starts as SimMIM's does
         assert torch.equal(found[key], before[key])
     assert model.encoder is base.encoder and model.config == base.config
+
+
+@pytest.mark.parametrize("name", ["mae tokens", "simmim", "simmim decoder", "simmim faithful"])
+def test_an_encoder_with_mask_tokens_learns_nothing_of_hidden_pixels(name):
+    model, images = tiny(name), torch.rand(2, 3, 16, 16)
+    mask = model.sample_mask(2, torch.Generator().manual_seed(0))
+    other = images.clone()
+    rows, cols = mask.hidden[0, 0] // 4 * 4, mask.hidden[0, 0] % 4 * 4
+    other[0, :, rows:rows + 4, cols:cols + 4] = 0.3
+    torch.testing.assert_close(model.predict(other, mask), model.predict(images, mask))
+    hidden = model.decoder(model._encode(model.encoder.patches(images), mask), mask)
+    everywhere = model.predict(images, mask)
+    torch.testing.assert_close(hidden, take(everywhere, mask.hidden))
+
+
+def test_simmims_encoder_starts_as_its_code_has_it():
+    encoder = tiny("simmim faithful", depth=2).encoder
+    first, second = encoder.blocks
+    assert first.attn.relative_position_bias_table is second.attn.relative_position_bias_table
+    assert encoder.pos_embed.abs().max() == first.attn.relative_position_bias_table.abs().max() == 0
+    for layer in (encoder.patch_embed.proj, first.attn.qkv, second.mlp.fc1):
+        assert layer.weight.abs().max() <= 0.02 and layer.bias.abs().max() == 0
+        assert float(layer.weight.detach().std()) == pytest.approx(0.0108, rel=0.15)  # clipped at one deviation
+    for layer, factor in ((first.mlp.fc2, 2**-0.5), (second.attn.proj, 0.5)):
+        assert float(layer.weight.detach().std()) == pytest.approx(0.1 * factor * 0.0108, rel=0.15)
+
+
+def test_a_crop_of_one_size_is_a_shifted_part_of_the_picture():
+    drawn = tiny("mae", "mask+fixed").augment.draw(500, 1, torch.Generator().manual_seed(0)).crop
+    torch.testing.assert_close(drawn[..., 2:4], torch.full((500, 1, 2), 224 / 256))
+    assert drawn[..., :2].min() >= 0 and drawn[..., :2].max() <= 32 / 256
 
 
 @pytest.mark.parametrize("words", ["mask", "mask+crop"])
@@ -306,8 +355,8 @@ def test_methods_nobody_knows_are_refused():
         method("simclr", base)
     for words, wrong in (("blur", "blur"), ("mask+flip+blur", "blur, flip"), ("", ""),
                          ("mask+nothing", "nothing")):
-        with pytest.raises(ValueError, match="augment must join mask, crop, cutmix, colour by a "
-                                             f"plus, or be 'nothing', got '{wrong}'"):
+        with pytest.raises(ValueError, match="augment must join mask, crop, fixed, cutmix, colour "
+                                             f"by a plus, or be 'nothing', got '{wrong}'"):
             method("mae", base, augment=words)
 
 

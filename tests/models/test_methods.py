@@ -276,3 +276,25 @@ BAD = [({"preset": "vit_tiny"}, "preset must be one of toy, laptop, .* got 'vit_
 def test_settings_that_cannot_be_met_are_refused_before_training(options, message):
     with pytest.raises(ValueError, match=message):
         mae(**{"preset": "toy", **options})
+
+
+@pytest.mark.parametrize(("sampling", "ratio", "hidden"), [("block", 0.5, 32), ("block", 0.75, 48),
+                                                           ("grid", 0.75, 48)])
+def test_masks_may_be_blocks_or_a_grid(sampling, ratio, hidden):
+    made = mae("toy", ratio=ratio, sampling=sampling, seed=0)
+    mask = made.sample_mask(3, torch.Generator().manual_seed(0))
+    assert mask.hidden.shape == (3, hidden) and made.config["sampling"] == sampling
+    again = mae(**made.config, seed=0)
+    assert torch.equal(again.sample_mask(3, torch.Generator().manual_seed(0)).hidden, mask.hidden)
+    assert "sampling" not in mae("toy", seed=0).config
+
+
+@pytest.mark.parametrize(("wrong", "message"), [
+    ({"sampling": "tube"}, "sampling must be one of random, block, grid, got 'tube'"),
+    ({"sampling": "grid", "ratio": 0.5}, "ratio must be 0.75 for sampling 'grid', got 0.5"),
+    ({"sampling": "grid", "size": 20}, "grid must have even sides, got 5x5"),
+    ({"sampling": "block", "unit": 8}, r"unit must be the patch \(4 pixels\) for sampling 'block', "
+                                       "got 8")])
+def test_samplings_that_cannot_be_met_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        mae("toy", seed=0, **wrong)
