@@ -164,6 +164,10 @@ def series_of(plan: Plan) -> dict[Setting, list[tuple[str, float | str]]]:
         for row, settings in table.items():
             for setting in settings:
                 found[setting].append((METHOD, row))
+    for name in design.SERIES:
+        for level, settings in design.series(plan, name).items():
+            for setting in settings:
+                found[setting].append((name, level))
     return {setting: list(dict.fromkeys(places)) for setting, places in found.items()}
 
 

@@ -6,6 +6,7 @@ counted, not timed: multiplications of a training step (:mod:`mae_lib.models.cos
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -19,55 +20,66 @@ from mae_lib.ledger.comparisons import (
     tendency,
     together,
     top,
+    up,
 )
+from mae_lib.ledger.composites import RATIOS
 from mae_lib.ledger.design_rows import (
     BLOCK,
     BLOCK_HALF,
     COLOURED,
     CROPPED,
-    DEPTHS,
+    DEPTH,
     FIXED_CROP,
     GRID,
-    RATIOS,
+    HIDDEN,
+    LENGTH,
     SIMMIM,
-    SIZES,
-    TIMES,
+    SIZE,
     TOKENS,
-    WIDTHS,
-    of_depth,
-    of_ratio,
-    of_size,
-    of_width,
-    times,
+    WIDTH,
 )
+from mae_lib.ledger.guards import guarded
 from mae_lib.ledger.occlusion_rules import LINEAR, TUNED, Methods, every
-from mae_lib.ledger.outcomes import METHOD, RATIO, Outcomes, shared
+from mae_lib.ledger.outcomes import METHOD, RATIO, NoVerdict, Outcomes, shared
 from mae_lib.ledger.rows import MAE, SCRATCH
-from mae_lib.ledger.verdicts import Verdict, all_of, difference, effect, extremes_below_best
+from mae_lib.ledger.verdicts import (
+    NOT_TESTED,
+    Verdict,
+    all_of,
+    difference,
+    effect,
+    extremes_below_best,
+)
 
-# The sizes that MAE has in these tables: of the preset "laptop".
-USUAL = {"ratio": 0.75, "depth": 2, "width": 48, "size": 96}
 LONG = "fine-tuned long"  # without pretraining, for as many images as the others see in all
 DISTANCE, COST = "relative distance", "step macs"
+DEEPEST = 8  # blocks up to which He et al.'s decoder gets better
 
 
-def _named(values: Sequence[float], usual: float, name) -> dict[float, str]:
-    """Rows by value; MAE has the usual one."""
-    return {value: MAE if value == usual else name(value) for value in values}
-
-
-BY_RATIO = _named(RATIOS, USUAL["ratio"], of_ratio)
-BY_DEPTH = _named(DEPTHS, USUAL["depth"], of_depth)
-BY_WIDTH = _named(WIDTHS, USUAL["width"], of_width)
-BY_SIZE = _named(SIZES, USUAL["size"], of_size)
-LONGER = (MAE, *map(times, TIMES))
-UP_TO_8 = tuple(row for depth, row in BY_DEPTH.items() if depth <= 8)
-
-
-def both(methods: Sequence[str], shape: Shape | None = None) -> Test:
+def both(methods: Sequence[str], shape: Shape = up) -> Test:
     """The same of the probe and of fine-tuning, each with its smallest effect."""
-    kind = {} if shape is None else {"shape": shape}
-    return every(Methods(LINEAR, methods, **kind), Methods(TUNED, methods, which=-1, **kind))
+    return every(Methods(LINEAR, methods, shape), Methods(TUNED, methods, shape, which=-1))
+
+
+def over(outcome: str, series: str, shape: Shape, which: int = 0,
+         most: float = math.inf) -> Test:
+    """A comparison of all levels of a series that were measured, up to ``most``."""
+    def test(found: Outcomes, sesoi: tuple[float, ...]) -> Verdict:
+        levels = [level for level in found.levels(outcome, series) if level <= most]
+        if len(levels) < 3:
+            raise NoVerdict(NOT_TESTED, f"needs three levels of the {series}, has {len(levels)}")
+        return guarded(found, outcome, {level: (series, level) for level in levels},
+                       lambda table: shape(table, sesoi[which]))
+    return test
+
+
+def deeper_is_not_better(found: Outcomes, sesoi: tuple[float, ...]) -> Verdict:
+    """A part of S-8: the probe of the deepest decoder does not exceed that of ``DEEPEST``."""
+    most = max(found.levels(LINEAR, DEPTH), default=0.0)
+    if most <= DEEPEST:
+        raise NoVerdict(NOT_TESTED, f"needs a decoder deeper than {DEEPEST} blocks")
+    cells = {level: (DEPTH, level) for level in (most, float(DEEPEST))}
+    return guarded(found, LINEAR, cells, lambda table: not_below(table, sesoi[0]))
 
 
 def beats_long_training(found: Outcomes, sesoi: tuple[float, ...]) -> Verdict:
@@ -75,6 +87,14 @@ def beats_long_training(found: Outcomes, sesoi: tuple[float, ...]) -> Verdict:
     table = shared({"from scratch": found.runs(LONG, (METHOD, SCRATCH)),
                     "MAE": found.runs(TUNED, (METHOD, MAE))})
     return difference(effect(table["MAE"] - table["from scratch"]), sesoi[0])
+
+
+def longer_above_simmim(found: Outcomes, sesoi: tuple[float, ...]) -> Verdict:
+    """Beside S-29: MAE trained twice as long, which still takes less than SimMIM."""
+    cells = {SIMMIM[0]: (METHOD, SIMMIM[0]), "twice as long": (LENGTH, 2.0)}
+    return together({outcome: partial(guarded, found, outcome, cells,
+                                      lambda table, least=least: up(table, least))
+                     for outcome, least in ((LINEAR, sesoi[0]), (TUNED, sesoi[-1]))})
 
 
 def cheaper(less: str, *others: str) -> Test:
@@ -101,28 +121,28 @@ RULES: Mapping[str, tuple[Test, Mapping[str, Test]]] = {
                   both((COLOURED, CROPPED))), {
         "random crops alone": both((MAE, CROPPED)),
         "other colours alone": both((COLOURED, CROPPED))}),
-    "S-3": (Methods(LINEAR, LONGER, tendency), {
-        "after fine-tuning": Methods(TUNED, LONGER, tendency)}),
-    "S-4": (both(tuple(BY_RATIO.values()), top(MAE)), {
-        "linear probe alone": Methods(LINEAR, tuple(BY_RATIO.values()), top(MAE)),
-        "fine-tuning alone": Methods(TUNED, tuple(BY_RATIO.values()), top(MAE), which=-1)}),
+    "S-3": (over(LINEAR, LENGTH, tendency), {
+        "after fine-tuning": over(TUNED, LENGTH, tendency)}),
+    "S-4": (every(over(LINEAR, HIDDEN, top(0.75)), over(TUNED, HIDDEN, top(0.75), which=-1)), {
+        "linear probe alone": over(LINEAR, HIDDEN, top(0.75)),
+        "fine-tuning alone": over(TUNED, HIDDEN, top(0.75), which=-1)}),
     "S-5": (Comparison(("gradient locality",), RATIO, RATIOS[::-1], tendency), {}),
     "S-6": (every(both((BLOCK, MAE)), both((GRID, MAE))), {
         "over block masks": both((BLOCK, MAE)), "over grid masks": both((GRID, MAE))}),
     "S-7": (Methods(LINEAR, (BLOCK, BLOCK_HALF)), {}),
-    "S-8": (every(Methods(LINEAR, UP_TO_8, tendency), Methods(TUNED, UP_TO_8, alike, which=-1),
-                  Methods(LINEAR, (BY_DEPTH[12], BY_DEPTH[8]), not_below)), {
-        "by the probe": Methods(LINEAR, UP_TO_8, tendency),
-        "after fine-tuning": Methods(TUNED, UP_TO_8, alike, which=-1)}),
-    "S-9": (Methods(LINEAR, tuple(BY_WIDTH.values()), extremes_below_best), {}),
+    "S-8": (every(over(LINEAR, DEPTH, tendency, most=DEEPEST),
+                  over(TUNED, DEPTH, alike, which=-1, most=DEEPEST), deeper_is_not_better), {
+        "by the probe": over(LINEAR, DEPTH, tendency, most=DEEPEST),
+        "after fine-tuning": over(TUNED, DEPTH, alike, which=-1, most=DEEPEST)}),
+    "S-9": (over(LINEAR, WIDTH, extremes_below_best), {}),
     "S-10": (with_cost(every(*(Methods(TUNED, pair, not_below) for pair in HEADS)),
                        SIMMIM[0], *SIMMIM[1:3]), {}),
     "S-11": (with_cost(both((TOKENS, MAE)), MAE, TOKENS), {
         "by the probe": Methods(LINEAR, (TOKENS, MAE)),
         "after fine-tuning": Methods(TUNED, (TOKENS, MAE))}),
-    "S-13": (both(tuple(BY_SIZE.values()), tendency), {}),
-    "S-25": (Methods(DISTANCE, tuple(BY_RATIO.values()), lowest(MAE)), {}),
+    "S-13": (every(over(LINEAR, SIZE, tendency), over(TUNED, SIZE, tendency, which=-1)), {}),
+    "S-25": (over(DISTANCE, HIDDEN, lowest(0.75)), {}),
     "S-29": (both((SIMMIM[0], MAE)), {
-        "with MAE trained longer, at less than SimMIM's cost": both((SIMMIM[0], times(2))),
+        "with MAE trained twice as long, at less than SimMIM's cost": longer_above_simmim,
         "SimMIM with its own encoder": both((SIMMIM[3], MAE))}),
 }

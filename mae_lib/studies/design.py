@@ -1,11 +1,12 @@
 """Which runs the talk's tables of design choices compare (He et al., Table 1; SimMIM, Table 2).
 
 All are the MAE of :func:`mae_lib.studies.family.base` with one thing changed, and see equally many
-images but for those that are trained longer. That MAE itself is a row of every table.
+images but for those that are trained longer. That MAE itself is in every table.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from mae_lib.ledger.design_rows import (
@@ -13,25 +14,28 @@ from mae_lib.ledger.design_rows import (
     BLOCK_HALF,
     COLOURED,
     CROPPED,
+    DEPTH,
     FIXED_CROP,
     GRID,
+    HIDDEN,
+    LENGTH,
     SIMMIM,
+    SIZE,
     TOKENS,
     UNIFORM,
-    of_depth,
-    of_ratio,
-    of_size,
-    of_width,
-    times,
+    WIDTH,
 )
 from mae_lib.ledger.rows import MAE, SCRATCH
 from mae_lib.models import family as models
+from mae_lib.models.methods import PRESETS
 from mae_lib.models.simmim import RATIO
 from mae_lib.studies import family
 from mae_lib.studies.family import Rows
 from mae_lib.studies.plan import Plan
+from mae_lib.studies.settings import Setting
 
 UNITS = 2  # patches along a side of SimMIM's masking units
+SERIES = (HIDDEN, LENGTH, DEPTH, WIDTH, SIZE)
 
 
 def own(plan: Plan) -> Plan:
@@ -45,42 +49,15 @@ def augmentation(plan: Plan) -> Rows:
     return _with(plan, {name: {"augment": words} for name, words in ways.items()})
 
 
-def ratio(plan: Plan) -> Rows:
-    """Figure 5 of He et al.: the share that is hidden."""
-    rest = [r for r in plan.ratios if r != plan.unit_ratio]
-    return _with(plan, {of_ratio(r): {"ratio": r} for r in rest})
-
-
 def sampling(plan: Plan) -> Rows:
     """Table 1f: how masks are drawn."""
     return _with(plan, {BLOCK_HALF: {"sampling": "block", "ratio": 0.5},
                         BLOCK: {"sampling": "block"}, GRID: {"sampling": "grid"}})
 
 
-def decoder_depth(plan: Plan) -> Rows:
-    """Table 1a."""
-    return _sizes(plan, "decoder_depth", plan.decoder_depths, of_depth)
-
-
-def decoder_width(plan: Plan) -> Rows:
-    """Table 1b."""
-    return _sizes(plan, "decoder_width", plan.decoder_widths, of_width)
-
-
 def mask_tokens(plan: Plan) -> Rows:
     """Table 1c: hidden patches are dropped, or shown to the encoder as mask tokens."""
     return _with(plan, {TOKENS: {"method": models.TOKENS}})
-
-
-def length(plan: Plan) -> Rows:
-    """Figure 7 of He et al.: training longer."""
-    views = {times(n): int(n * plan.method_views) for n in plan.lengths}
-    return _with(plan, {name: {"views": count} for name, count in views.items()})
-
-
-def encoder_size(plan: Plan) -> Rows:
-    """Larger and smaller encoders."""
-    return _sizes(plan, "width", plan.encoder_widths, of_size)
 
 
 def simmim(plan: Plan) -> Rows:
@@ -96,13 +73,38 @@ def uniformity(plan: Plan) -> Rows:
     return _with(plan, {UNIFORM: {"method": models.UNIFORM}})
 
 
-TABLES = (augmentation, ratio, sampling, decoder_depth, decoder_width, mask_tokens, length,
-          encoder_size, simmim, uniformity)
+TABLES = (augmentation, sampling, mask_tokens, simmim, uniformity)
 
 
 def every_row(plan: Plan) -> Rows:
-    """All rows of all tables."""
+    """All rows of all tables whose rows have names."""
     return {name: settings for table in TABLES for name, settings in table(plan).items()}
+
+
+def series(plan: Plan, name: str) -> dict[float, list[Setting]]:
+    """The runs of a series by level: He et al., Tables 1a and 1b, Figures 5 and 7.
+
+    Raises:
+        ValueError: an unknown series.
+    """
+    if name == HIDDEN:
+        return _levels(plan, plan.ratios, lambda ratio: {"ratio": ratio})
+    if name == LENGTH:
+        return _levels(plan, (1, *plan.lengths), lambda n: {"views": int(n * plan.method_views)})
+    fields = {DEPTH: ("decoder_depth", plan.decoder_depths),
+              WIDTH: ("decoder_width", plan.decoder_widths), SIZE: ("width", plan.encoder_widths)}
+    if name not in fields:
+        raise ValueError(f"name must be one of {', '.join(SERIES)}, got {name!r}")
+    field, values = fields[name]
+    usual = PRESETS[plan.preset][field]
+    return _levels(plan, values, lambda value: {} if value == usual else {field: value})
+
+
+def every_run(plan: Plan) -> list[Setting]:
+    """Every run of every table and series, once."""
+    tables = [*every_row(plan).values(), *(runs for name in SERIES
+                                           for runs in series(plan, name).values())]
+    return list(dict.fromkeys(setting for settings in tables for setting in settings))
 
 
 def _with(plan: Plan, changes: dict[str, dict]) -> Rows:
@@ -112,11 +114,5 @@ def _with(plan: Plan, changes: dict[str, dict]) -> Rows:
         name: family.changed(here, **change) for name, change in changes.items()}
 
 
-def _sizes(plan: Plan, field: str, values: tuple[int, ...], name) -> Rows:
-    """Rows in the order of their size; the preset's own is MAE."""
-    here = own(plan)
-    usual = {value: s.shape[field] for value in values for s in family.base(here)[:1]}
-    found = {MAE if usual[value] == value else name(value):
-             family.changed(here, **{} if usual[value] == value else {field: value})
-             for value in usual}
-    return family.rows(here, SCRATCH) | found
+def _levels(plan: Plan, values: Iterable[float], change) -> dict[float, list[Setting]]:
+    return {value: family.changed(own(plan), **change(value)) for value in values}

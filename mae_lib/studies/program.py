@@ -34,7 +34,7 @@ def program(plan: Plan) -> dict[Study, list[Setting]]:
     arms = [s for name in ARMS for s in plan.arm(name)]
     compared = {part: _all(getattr(family, part)(plan)) for part in (
         "every_row", "probed", "figure1", "tuned", "table1")}
-    choices = _all(design.every_row(plan))
+    choices = design.every_run(plan)
     others = _once(compared["every_row"] + choices)
     trained = [] if plan.checkpoint else _once(series + arms + [s for s in others if s.views])
     controls = _once(plan.core + plan.untrained)
@@ -59,7 +59,8 @@ def program(plan: Plan) -> dict[Study, list[Setting]]:
             FEW_LABELS: compared["probed"], OCCLUSION: compared["figure1"],
             TUNED_OCCLUSION: compared["tuned"],
             PIXEL_OCCLUSION: [s for s in sets if s.dataset in plan.method_datasets],
-            DISTANCES: _all(design.ratio(plan) | design.uniformity(plan)),
+            DISTANCES: _once(_all(design.uniformity(plan))
+                             + _all(design.series(plan, design.HIDDEN))),
             FROM_SCRATCH: family.scratch(design.own(plan)) if plan.scratch_epochs else []}
 
 
