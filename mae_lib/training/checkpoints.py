@@ -47,12 +47,22 @@ def save_checkpoint(folder: str | Path, method: nn.Module, optimizer: torch.opti
     """
     tensors = {f"model.{k}": v for k, v in method.state_dict().items()}
     tensors |= _optimizer_tensors(method, optimizer) | {"losses": progress.losses}
-    tensors = {k: whole(v).contiguous() for k, v in tensors.items()}
+    tensors = _apart({k: whole(v).contiguous() for k, v in tensors.items()})
     record = Path(folder) / f"step-{progress.step:09d}.json"
     if world().first:
         _write(record, tensors, progress, identity)
     world().wait()  # whoever looks for it now finds it
     return record
+
+
+def _apart(tensors: dict) -> dict:
+    """Weights that several layers share as one tensor each, since a file cannot say so."""
+    seen: set[int] = set()
+    found = {}
+    for name, tensor in tensors.items():
+        found[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
+        seen.add(tensor.data_ptr())
+    return found
 
 
 def _write(record: Path, tensors: dict, progress: Progress, identity: dict) -> None:
