@@ -13,10 +13,11 @@ from mae_lib.figures.grids import mask_panel, reconstruction_grid
 from mae_lib.figures.heatmap import heat_maps
 from mae_lib.figures.look import COLOURS, MARKERS, STYLE, WIDTH, style
 from mae_lib.figures.masks import mask_grid
+from mae_lib.figures.player import player
 from mae_lib.figures.scenes import Thing, scene_grid
 from mae_lib.figures.sliders import slider
 from mae_lib.figures.tables import table
 
 __all__ = ["COLOURS", "MARKERS", "STYLE", "Thing", "WIDTH", "attention_grid", "dots",
-           "embedding_panels", "heat_maps", "mask_grid", "mask_panel", "ratio_curves",
-           "reconstruction_grid", "scene_grid", "slider", "style", "table"]
+           "embedding_panels", "heat_maps", "mask_grid", "mask_panel", "player",
+           "ratio_curves", "reconstruction_grid", "scene_grid", "slider", "style", "table"]
