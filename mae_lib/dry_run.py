@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import pandas as pd
+import torch
+from torch import nn
 
+from mae_lib.data.clip_sets import FRAMES
 from mae_lib.data.official.variants import VARIANTS, variant_spec
 from mae_lib.evaluation.similarity import occlusion_masks
 from mae_lib.models.cost import (
@@ -18,14 +21,17 @@ from mae_lib.models.cost import (
     MethodMacs,
     activation_bytes,
     autoencoder_macs,
+    counted,
     encoder_macs,
     followers,
     method_macs,
     parameters,
+    trained_parameters,
 )
 from mae_lib.models.family import MAE, method, views
 from mae_lib.models.methods import mae
 from mae_lib.models.patches import patch_grid
+from mae_lib.models.wider import build
 from mae_lib.studies import (
     PRETRAINING,
     Plan,
@@ -39,12 +45,14 @@ from mae_lib.studies import (
 from mae_lib.studies.detection import COCO_SIZE, SCENE_SIZE, objects_of
 from mae_lib.studies.probing import EPOCHS, KEPT
 from mae_lib.studies.robustness import variant_of
+from mae_lib.studies.settings import CLIPS, GAMES
 from mae_lib.studies.similarity import INPUTS
 
 GB = 1e9
+DRAWN = ("menagerie", *CLIPS, *GAMES)  # not found anywhere, but made
 # What no transformer is run for; the filter is a small convolutional network, and is not counted.
 UNCOUNTED = ("losses", "floors", "pixel_probe", "pixel_embedding", "pixel_latents",
-             "pixel_occlusion", "filter_network")
+             "pixel_occlusion", "targets", "filter_network")
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,7 @@ def data(plan: Plan) -> list[Place]:
     for setting in one_each(s for settings in program(plan).values() for s in settings):
         for split, count in (("train", plan.train_images), ("test", plan.probe_test_images)):
             asked[f"{setting.dataset}, {split}"] = (
-                partial(range, count) if setting.dataset == "menagerie" else  # drawn when needed
+                partial(range, count) if setting.dataset in DRAWN else  # when needed
                 partial(images_of, setting, split, count))
         if setting.dataset == "imagenet":
             asked |= {name: partial(variant_of, setting, name) for name in VARIANTS}
@@ -131,7 +139,7 @@ def networks(plan: Plan) -> pd.DataFrame:
     kinds: dict[tuple, list[Setting]] = {}
     for setting in program(plan)[PRETRAINING]:
         _check(setting)
-        masked = "mask" in views(_method_name(setting), setting.augment)
+        masked = setting.kind or "mask" in views(_method_name(setting), setting.augment)
         kinds.setdefault((setting.preset, _method_name(setting), setting.vit_patch,
                           setting.ratio if masked else 0.0), []).append(setting)
     return pd.DataFrame([_network(*kind, runs) for kind, runs in kinds.items()])
@@ -139,6 +147,9 @@ def networks(plan: Plan) -> pd.DataFrame:
 
 def _check(setting: Setting) -> None:
     """Raise ValueError if a network of this kind cannot be built, or its masks cannot be drawn."""
+    if setting.kind:
+        build(setting.method, "toy", ratio=setting.ratio, sampling=setting.sampling)
+        return
     toy = mae("toy", ratio=setting.ratio, unit=setting.unit, target=setting.target,
               size=setting.size, patch=setting.vit_patch, sampling=setting.sampling or "random")
     method(_method_name(setting), toy, augment=setting.augment, classes=2)
@@ -147,6 +158,11 @@ def _check(setting: Setting) -> None:
 def _network(preset: str, name: str, patch: int, ratio: float, runs: list[Setting]) -> dict:
     shape, first = runs[0].shape, runs[0]
     macs = _of_an_image(first)
+    if first.kind:
+        made, _ = _built(first)
+        return {"network": preset, "method": name, "patch": patch, "ratio": ratio,
+                "runs": len(runs), "parameters (M)": trained_parameters(made) / 1e6,
+                "GMACs an image": macs.forward / 1e9, "GMACs in a step": macs.step / 1e9}
     row = {"network": preset, "method": name, "patch": patch, "ratio": ratio, "runs": len(runs),
            "parameters (M)": parameters(shape, name) / 1e6,
            "GMACs an image": macs.forward / 1e9, "GMACs in a step": macs.step / 1e9}
@@ -194,6 +210,7 @@ def _macs(plan: Plan, study: Study, setting: Setting) -> float:
         return setting.views * _of_an_image(setting).step
     each = (autoencoder_macs(shape, setting.ratio).total if kind in ("reconstruction", "locality")
             else encoder_macs(shape | {"size": _scene(setting)}) if kind == "detection"
+            else _encoding(setting) if setting.kind
             else encoder_macs(shape))
     occluded = _occluded(plan, shape) if kind in ("occlusion", "tuned_occlusion") else 0
     return _images(plan, setting)[kind] * each + occluded
@@ -216,6 +233,8 @@ def _images(plan: Plan, setting: Setting) -> dict[str, float]:
         "cross_cka": test * (2 + len(plan.ratios) + len(plan.units)),
         "detection": TRAINED * plan.detector_epochs * plan.train_scenes + plan.test_scenes,
         "finetuning": tuning, "tuned_occlusion": tuning, "occlusion": 0,
+        "motion_probe": probe, "clip_tuning": TRAINED * plan.clip_tuning_views,
+        "propagation": FRAMES * plan.tracked_clips, "tracking_bounds": 0,
         "distances": 2 * test, "from_scratch": (TRAINED * plan.scratch_epochs * plan.probe_images
                                                 + plan.probe_test_images),
         "few_labels": (TRAINED * plan.few_label_epochs * plan.label_share * plan.probe_images
@@ -232,8 +251,26 @@ def _occluded(plan: Plan, shape: Mapping) -> int:
 
 def _of_an_image(setting: Setting) -> MethodMacs:
     """Of one training image; a classifier's last product, one number a class, is left out."""
+    if setting.kind:
+        return MethodMacs(counted(*_built(setting)), 0)
     return method_macs(_method_name(setting), setting.shape, setting.ratio,
                        augment=setting.augment, batch=setting.batch)
+
+
+@lru_cache(maxsize=32)
+def _built(setting: Setting) -> tuple[nn.Module, torch.Tensor]:
+    """A network of clips or of world models, and something that it can be counted on."""
+    made = build(setting.method, setting.preset, ratio=setting.ratio, sampling=setting.sampling,
+                 seed=0, **setting.shape)
+    frames = [setting.shape["frames"]] if setting.kind.clips else []
+    return made, torch.zeros(1, 3, *frames, setting.size, setting.size)
+
+
+def _encoding(setting: Setting) -> int:
+    """MACs of an encoder over a whole clip, or over a frame if it takes single ones."""
+    made, inputs = _built(setting)
+    clips = hasattr(made.encoder, "frames")
+    return counted(made.encoder, inputs if clips or inputs.ndim == 4 else inputs[:, :, 0])
 
 
 def _method_name(setting: Setting) -> str:

@@ -7,7 +7,7 @@ What has not been computed is not there; nothing is computed here. The rules of 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import pandas as pd
@@ -31,11 +31,25 @@ from mae_lib.ledger.outcomes import (
     UNIT,
     UNTRAINED,
 )
+from mae_lib.ledger.target_rules import (
+    LEVELLED,
+    NEAR_ANOTHER,
+    NEAR_OWN,
+    PAIRS,
+    PICTURES,
+    SHARED_ANOTHER,
+    SHARED_OWN,
+    TARGET,
+    VIEW,
+)
 from mae_lib.ledger.verdicts import Verdict
+from mae_lib.ledger.video_rows import CLIPS, with_labels
+from mae_lib.ledger.video_rows import HIDDEN as CLIP_RATIOS
+from mae_lib.ledger.video_rules import MOVES, READ, TRACKED, TUNED
 from mae_lib.models.cost import autoencoder_macs, method_macs
 from mae_lib.models.family import MAE
 from mae_lib.pages.costs import seconds_of_patches
-from mae_lib.studies import Plan, Setting, Study, design, family, program
+from mae_lib.studies import Plan, Setting, Study, design, family, program, targets, video
 from mae_lib.studies.settings import DATASETS
 
 PERCENT = 100.0
@@ -110,8 +124,24 @@ OUTCOMES: dict[Study, dict[str, Place]] = {
                         "retrieval": Place((OCCLUDED,), "retrieval", PERCENT)},
     studies.FROM_SCRATCH: {LONG: _accuracy("from scratch")},
     studies.DISTANCES: {DISTANCE: Place(("whole images, mean token",), DISTANCE)},
+    studies.MOTION: {MOVES: _accuracy("motion probe, mean")},
+    studies.CLIP_TUNING: {TUNED: _accuracy("clips fine-tuned")},
+    studies.PROPAGATION: {TRACKED: Place(("label propagation",), "j&f")},
     studies.TUNED_OCCLUSION: {"cka tuned": Place((OCCLUDED,), "cka")},
 }
+CLIP_PROBE = {READ: _accuracy("linear probe, mean")}  # some encoders of clips have no class token
+DRAWN_AS = {"menagerie_clips": "menagerie"}  # of one world: their verdicts stand together
+
+# Of raw pictures, by protocol and metric.
+ON_PICTURES = {
+    (targets.EVERYTHING, targets.OWN): SHARED_OWN,
+    (targets.EVERYTHING, targets.ANOTHER): SHARED_ANOTHER,
+    (targets.EVERYTHING, targets.PAIRS): PAIRS,
+    (targets.HIDDEN, targets.OF_ITS_CLASS): TARGET,
+    (targets.LEVELLED, targets.OF_ITS_CLASS): LEVELLED,
+    (targets.VISIBLE, targets.OF_ITS_CLASS): VIEW,
+    (targets.HIDDEN, targets.NEAR_OWN): NEAR_OWN,
+    (targets.HIDDEN, targets.NEAR_ANOTHER): NEAR_ANOTHER}
 
 
 def measurements(plan: Plan, only: Iterable[Study] | None = None) -> pd.DataFrame:
@@ -120,7 +150,7 @@ def measurements(plan: Plan, only: Iterable[Study] | None = None) -> pd.DataFram
     Args:
         only: the studies whose results are wanted, all if None.
     """
-    wanted = [*OUTCOMES, studies.CROSS_CKA] if only is None else list(only)
+    wanted = [*OUTCOMES, studies.CROSS_CKA, studies.TARGETS] if only is None else list(only)
     rows, asked = [], {study: set(settings) for study, settings in program(plan).items()}
     for setting, places in series_of(plan).items():
         values = _cost(setting)
@@ -132,10 +162,13 @@ def measurements(plan: Plan, only: Iterable[Study] | None = None) -> pd.DataFram
         if set(SHARES) <= values.keys():
             near, near_area, far, far_area = (values.pop(name) for name in SHARES)
             values["gradient locality"] = near - near_area - (far - far_area)
-        rows += [(setting.dataset, series, level, setting.seed, name, value)
+        rows += [(DRAWN_AS.get(setting.dataset, setting.dataset), series, level, setting.seed,
+                  name, value)
                  for series, level in places for name, value in values.items()]
     if studies.CROSS_CKA in wanted:
         rows += _similarities(plan)
+    if studies.TARGETS in wanted:
+        rows += _of_pictures(plan)
     rows += seconds_of_patches(plan)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -168,7 +201,21 @@ def series_of(plan: Plan) -> dict[Setting, list[tuple[str, float | str]]]:
         for level, settings in design.series(plan, name).items():
             for setting in settings:
                 found[setting].append((name, level))
+    for setting, place in _places_of_clips(plan):
+        found[setting].append(place)
     return {setting: list(dict.fromkeys(places)) for setting, places in found.items()}
+
+
+def _places_of_clips(plan: Plan) -> Iterator[tuple[Setting, tuple[str, float | str]]]:
+    named = [*video.samplings(plan).items(), *video.pairs(plan).items()]
+    for row, settings in named:
+        for setting in settings:
+            yield setting, (CLIPS, row) if setting.views else (UNTRAINED, 0.0)
+    for ratio, settings in video.ratios(plan).items():
+        yield from ((setting, (CLIP_RATIOS, ratio)) for setting in settings)
+    for row, found in video.sizes(plan).items():
+        for count, settings in found.items():
+            yield from ((setting, (with_labels(row), count)) for setting in settings)
 
 
 def _values(plan: Plan, study: Study, setting: Setting) -> dict[str, float]:
@@ -178,8 +225,12 @@ def _values(plan: Plan, study: Study, setting: Setting) -> dict[str, float]:
     records = {(r.protocol, r.metric, r.split): r for r in studies.records(result)}
     last = setting.shape["depth"] - 1
     found = {name: _read(records, place._replace(metric=place.metric.format(last=last)))
-             for name, place in OUTCOMES[study].items()}
+             for name, place in _outcomes(study, setting).items()}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _outcomes(study: Study, setting: Setting) -> Mapping[str, Place]:
+    return CLIP_PROBE if setting.kind and study is studies.LINEAR_PROBE else OUTCOMES[study]
 
 
 def _read(records: Mapping[tuple[str, str, str], EvalRecord], place: Place) -> float | None:
@@ -203,8 +254,22 @@ def _similarities(plan: Plan) -> list[tuple]:
     return rows
 
 
+def _of_pictures(plan: Plan) -> list[tuple]:
+    """Shared and nearest targets of raw pictures, whose parts are counted as seeds."""
+    rows = []
+    for setting in program(plan)[studies.TARGETS]:
+        result = runs.find(plan.key(studies.TARGETS, setting), if_stale=plan.if_stale)
+        for r in studies.records(result) if result else ():
+            name = ON_PICTURES.get((targets.what(r), r.metric))
+            if name is not None:
+                rows.append((r.dataset, PICTURES, r.setting["ratio"], r.seed, name, r.value))
+    return rows
+
+
 def _cost(setting: Setting) -> dict[str, float]:
     """Multiplications of one training image: of a step, and of MAE's encoder forward."""
+    if setting.kind:
+        return {}
     step = method_macs(setting.method or MAE, setting.shape, setting.ratio, augment=setting.augment,
                        batch=setting.batch).step
     if setting.method or setting.augment:

@@ -29,7 +29,9 @@ TOLERANCES = {"pretraining": 0.02, "filter_network": 0.02, "losses": 0.02, "reco
               "pixel_embedding": 0.02, "latents": 5e-3, "pixel_latents": 5e-3, "locality": 5e-3,
               "cross_cka": 1e-3, "detection": 0.05, "cue_conflict": 0.01, "few_labels": 0.01,
               "finetuning": 0.01, "occlusion": 5e-3, "tuned_occlusion": 0.02,
-              "pixel_occlusion": 1e-3, "distances": 5e-3, "from_scratch": 0.01,
+              "pixel_occlusion": 1e-3, "distances": 5e-3, "from_scratch": 0.01, "targets": 1e-3,
+              "motion_probe": 5e-3, "clip_tuning": 0.01, "propagation": 5e-3,
+              "tracking_bounds": 1e-4,
               "identifiability": 0.02}
 TRAINED = ("pretraining", "filter_network")
 
@@ -241,7 +243,8 @@ def _last_losses(again: dict, kept: dict) -> float:
 
 def _records(again: dict, kept: dict) -> float:
     """Largest difference of a value; infinite if the two do not measure the same things."""
-    new, old = ({(r["protocol"], r["metric"]): r["value"] for r in value["records"]}
+    names = "protocol", "metric", "split", "seed"
+    new, old = ({tuple(r[name] for name in names): r["value"] for r in value["records"]}
                 for value in (again, kept))
     if {k for k in new if new[k] is not None} != {k for k in old if old[k] is not None}:
         return float("inf")

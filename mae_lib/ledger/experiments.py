@@ -20,6 +20,8 @@ from mae_lib.ledger import (
     design_rules,
     occlusion_rules,
     single_rules,
+    target_rules,
+    video_rules,
 )
 from mae_lib.ledger.claims import Claim, claims
 from mae_lib.ledger.comparisons import (
@@ -189,7 +191,8 @@ RULES: dict[str, Rule] = {
         "in multiplications": partial(single_rules.larger_patch_faster, cost="macs")}),
     "K-T9": Rule(occlusion_rules.CONTRASTIVE_PROBES_BETTER),
 } | {claim: Rule(test, beside) for claim, (test, beside) in
-     (occlusion_rules.RULES | design_rules.RULES).items()}
+     (occlusion_rules.RULES | design_rules.RULES | target_rules.RULES
+      | video_rules.RULES).items()}
 
 
 def verdicts_of(outcomes: pd.DataFrame, dataset: str) -> dict[str, Verdict]:

@@ -31,6 +31,7 @@ CHANCE = {"menagerie": 1 / 16, "fashion_mnist": 1 / 10}
 CONTROLLED = {name: name for name in (*ACCURACIES, *TUNED, *FACTORS, *SEPARATION, *PRECISIONS,
                                       "shape accuracy", *(f"level {i}" for i in range(5)))}
 BIASES = {"shape bias": "", "shape bias, coat": ", coat"}
+CONTROLLED |= {name: name for name in ("clip probe", "motion probe", "tracking")}
 CONTROLLED |= {name: f"coverage{cue}" for name, cue in BIASES.items()}
 # Added when the first seed had shown that plain textures are hardly read: a bias is about two cues.
 READ = {name: f"texture read{cue}" for name, cue in BIASES.items()}

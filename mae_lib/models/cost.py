@@ -9,6 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
 from mae_lib.models.contrastive import HIDDEN
 from mae_lib.models.family import (
     CONTRASTIVE,
@@ -138,6 +143,21 @@ def method_macs(name: str, shape: Mapping, ratio: float, *, augment: str | None 
                + batch * width * (name == UNIFORM))  # cosines of all pairs
     return MethodMacs(learned, sum(encoder_macs(shape, n) + head * done.compared
                                    for n in done.followed))
+
+
+def counted(network: nn.Module, inputs: Tensor) -> int:
+    """MACs of a forward pass over ``inputs [1, ...]`` as PyTorch counts them while it runs: of a
+    method its training loss, of an encoder everything shown."""
+    drawn = (network.sample_mask(1, torch.Generator().manual_seed(0)),) if hasattr(
+        network, "sample_mask") else ()
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(inputs, *drawn)
+    return counter.get_total_flops() // 2
+
+
+def trained_parameters(network: nn.Module) -> int:
+    """How many numbers of a network are trained."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
 class Passes(NamedTuple):

@@ -5,6 +5,7 @@ what it finds in :mod:`mae_lib.runs`; the rooms below know nothing of each other
 """
 
 from mae_lib.studies.attention import ATTENTION
+from mae_lib.studies.clips import CLIP_TUNING, MOTION, PROPAGATION, TRACKING_BOUNDS
 from mae_lib.studies.cue_conflict import CUE_CONFLICT
 from mae_lib.studies.detection import DETECTION
 from mae_lib.studies.distances import DISTANCES
@@ -25,16 +26,19 @@ from mae_lib.studies.settings import DATASETS, Setting, grid, one_each, untraine
 from mae_lib.studies.shape_bias import SHAPE_BIAS
 from mae_lib.studies.similarity import CROSS_CKA
 from mae_lib.studies.study import Study, Sweep, records, sweep
+from mae_lib.studies.targets import TARGETS
 
 ALL = (PRETRAINING, LOSSES, RECONSTRUCTION, FLOORS, LINEAR_PROBE, LARS_PROBE, PIXEL_PROBE,
        FILTER_NETWORK, ROBUSTNESS, SHAPE_BIAS, CUE_CONFLICT, ATTENTION, EMBEDDING,
        PIXEL_EMBEDDING, LATENTS, PIXEL_LATENTS, LOCALITY, CROSS_CKA, DETECTION, FINETUNING,
-       FEW_LABELS, OCCLUSION, TUNED_OCCLUSION, PIXEL_OCCLUSION, DISTANCES, FROM_SCRATCH)
+       FEW_LABELS, OCCLUSION, TUNED_OCCLUSION, PIXEL_OCCLUSION, DISTANCES, FROM_SCRATCH, TARGETS,
+       MOTION, CLIP_TUNING, PROPAGATION, TRACKING_BOUNDS)
 
-__all__ = ["ALL", "ARMS", "ATTENTION", "CROSS_CKA", "CUE_CONFLICT", "DATASETS", "DETECTION",
-           "DISTANCES", "EMBEDDING", "FEW_LABELS", "FILTER_NETWORK", "FINETUNING", "FLOORS",
-           "FROM_SCRATCH", "LARS_PROBE", "LATENTS", "LINEAR_PROBE", "LOCALITY", "LOSSES",
-           "OCCLUSION", "PIXEL_EMBEDDING", "PIXEL_LATENTS", "PIXEL_OCCLUSION", "PIXEL_PROBE",
-           "PRETRAINING", "RECONSTRUCTION", "ROBUSTNESS", "SHAPE_BIAS", "TUNED_OCCLUSION", "Plan",
-           "Setting", "Study", "Sweep", "grid", "images", "images_of", "masks", "model", "network",
+__all__ = ["ALL", "ARMS", "ATTENTION", "CLIP_TUNING", "CROSS_CKA", "CUE_CONFLICT", "DATASETS",
+           "DETECTION", "DISTANCES", "EMBEDDING", "FEW_LABELS", "FILTER_NETWORK", "FINETUNING",
+           "FLOORS", "FROM_SCRATCH", "LARS_PROBE", "LATENTS", "LINEAR_PROBE", "LOCALITY", "LOSSES",
+           "MOTION", "OCCLUSION", "PIXEL_EMBEDDING", "PIXEL_LATENTS", "PIXEL_OCCLUSION",
+           "PIXEL_PROBE", "PRETRAINING", "PROPAGATION", "RECONSTRUCTION", "ROBUSTNESS",
+           "SHAPE_BIAS", "TARGETS", "TRACKING_BOUNDS", "TUNED_OCCLUSION", "Plan", "Setting",
+           "Study", "Sweep", "grid", "images", "images_of", "masks", "model", "network",
            "one_each", "program", "records", "sweep", "untrained"]

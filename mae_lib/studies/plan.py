@@ -44,6 +44,13 @@ class Plan:
         photograph_crops: how many crops of one photograph.
         design_seeds, decoder_depths, decoder_widths, encoder_widths, lengths: of the tables of
             design choices, see :mod:`mae_lib.studies.design`; lengths are factors.
+        clip_seeds, clip_views, clip_images, clip_ratios: of pretraining on clips, see
+            :mod:`mae_lib.studies.video`.
+        clip_counts, clip_tuning_views: numbers of clips that are learnt from with and without
+            labels, and how many clips fine-tuning sees.
+        pair_views, tracked_clips: of pretraining on pairs of frames, and of label propagation.
+        target_images, target_masks: training pictures whose hidden parts are compared, and masks
+            that are laid over them, see :mod:`mae_lib.studies.targets`.
         scratch_epochs: of training with labels alone, for as many images as others see in all.
         occlusion_ratios, occlusion_draws: shares of patches dropped, and masks of each.
         finetune_epochs: of fine-tuning methods, and networks of the ratio series at
@@ -101,6 +108,16 @@ class Plan:
     encoder_widths: tuple[int, ...] = ()
     lengths: tuple[int, ...] = ()
     scratch_epochs: int = 0
+    clip_seeds: tuple[int, ...] = ()
+    clip_views: int = 0
+    clip_images: int = 1
+    clip_ratios: tuple[float, ...] = ()
+    clip_counts: tuple[int, ...] = ()
+    clip_tuning_views: int = 0
+    pair_views: int = 0
+    tracked_clips: int = 0
+    target_images: int = 0
+    target_masks: int = 1
     occlusion_ratios: tuple[float, ...] = ()
     occlusion_draws: int = 1
     finetune_epochs: int = 0
@@ -138,7 +155,7 @@ class Plan:
         return replace(self, seeds=(0,), preset=own[0], views=0, ratios=(ratio,),
                        units=(found.patch,), unit_ratio=ratio, unit_patch=found.patch,
                        patches=(), arm_ratios=(), arm_seeds=(), margins=(), policies=(),
-                       method_seeds=(), design_seeds=(), detector_seeds=(0,),
+                       method_seeds=(), design_seeds=(), clip_seeds=(), detector_seeds=(0,),
                        finetune_ratios=(ratio,) if self.finetune_ratios else ())
 
     @property

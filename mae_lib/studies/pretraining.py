@@ -19,6 +19,7 @@ from mae_lib.models.methods import PRESETS, MaskedAutoencoder, mae
 from mae_lib.models.published import Published, load_published
 from mae_lib.models.relative import with_relative_positions
 from mae_lib.models.weights import own_names, published_name
+from mae_lib.models.wider import build, rebuilt
 from mae_lib.studies.machine import decoders, device
 from mae_lib.studies.sets import PRESET, images_of, pool_size, training_images
 from mae_lib.studies.settings import Setting
@@ -36,6 +37,10 @@ class Pretrained(NamedTuple):
 def network(setting: Setting) -> nn.Module:
     """The model of a setting with its initial weights."""
     mean, std = images_of(setting, "train", pool_size(setting)).standardisation()
+    if setting.kind:
+        return build(setting.method, setting.preset, ratio=setting.ratio, target=setting.target,
+                     sampling=setting.sampling, seed=setting.seed, mean=mean, std=std,
+                     **setting.shape)
     made = mae(setting.preset, ratio=setting.ratio, unit=setting.unit, target=setting.target,
                sampling=setting.sampling or "random", mean=mean, std=std, seed=setting.seed,
                **setting.shape)
@@ -93,7 +98,7 @@ def model(setting: Setting, if_stale: str = "show"
     if setting.views == 0:
         return network(setting).eval()
     run = PRETRAINING(setting, if_stale=if_stale).value
-    trained = mae(**run["config"])
+    trained = rebuilt(run["config"]) if setting.kind else mae(**run["config"])
     if setting.method == FAITHFUL:
         with_relative_positions(trained.encoder)
     weights = own_names({name: tensor.float() for name, tensor in run["weights"].items()})

@@ -15,6 +15,7 @@ from torch import nn
 
 from mae_lib import runs
 from mae_lib.data.files.transforms import probing_view
+from mae_lib.data.protocols import Images
 from mae_lib.evaluation.features import FeatureBank, extract_features, raw_pixels
 from mae_lib.evaluation.lars import new_head
 from mae_lib.evaluation.probing import ProbeResult, knn_probe, linear_probe
@@ -39,10 +40,17 @@ def banks(setting: Setting, if_stale: str, probe_images: int,
           probe_test_images: int) -> dict[str, tuple[FeatureBank, FeatureBank]]:
     """Features for training and testing a probe, of the class token and of the mean token."""
     encoder = model(setting, if_stale).encoder.to(device())
-    both = [extract_features(encoder, images_of(setting, split, count), "cls+mean")
-            for split, count in (("train", probe_images), ("test", probe_test_images))]
-    halves = {"cls": slice(encoder.width), "mean": slice(encoder.width, None)}
-    return {pool: tuple(bank.columns(halves[pool]) for bank in both) for pool in POOLS}
+    train, test = (pooled(encoder, images_of(setting, split, count))
+                   for split, count in (("train", probe_images), ("test", probe_test_images)))
+    return {pool: (train[pool], test[pool]) for pool in train}
+
+
+def pooled(encoder, images: Images) -> dict[str, FeatureBank]:
+    """Features by pool, of the class token only if the encoder has one."""
+    if encoder.cls_token is None:
+        return {"mean": extract_features(encoder, images, "mean")}
+    both, width = extract_features(encoder, images, "cls+mean"), encoder.width
+    return {"cls": both.columns(slice(width)), "mean": both.columns(slice(width, None))}
 
 
 def _probe(setting: Setting, if_stale: str, probe_images: int, probe_test_images: int) -> dict:
@@ -51,9 +59,9 @@ def _probe(setting: Setting, if_stale: str, probe_images: int, probe_test_images
     if probe_images > KEPT:
         return _probe_in_views(setting, if_stale, probe_images, probe_test_images)
     found = banks(setting, if_stale, probe_images, probe_test_images)
-    linear = {f"linear probe, {pool}": linear_probe(*found[pool]) for pool in POOLS}
-    near = {f"{k} nearest, {pool}": result for pool in POOLS
-            for k, result in knn_probe(*found[pool]).items()}
+    linear = {f"linear probe, {pool}": linear_probe(*banks) for pool, banks in found.items()}
+    near = {f"{k} nearest, {pool}": result for pool, banks in found.items()
+            for k, result in knn_probe(*banks).items()}
     return _packed(linear, near, without_seed(setting), setting)
 
 
@@ -129,7 +137,8 @@ def _probe_by_lars(setting: Setting, if_stale: str, probe_images: int,
                    probe_test_images: int) -> dict:
     """The optimiser of He et al. on the same features, without augmentation."""
     found = banks(setting, if_stale, probe_images, probe_test_images)
-    results = {f"LARS probe, {pool}": linear_probe(*found[pool], **LARS) for pool in POOLS}
+    results = {f"LARS probe, {pool}": linear_probe(*banks, **LARS)
+               for pool, banks in found.items()}
     return to_value([result.record(name, setting=without_seed(setting), seed=setting.seed,
                                    dataset=setting.dataset, split="test")
                      for name, result in results.items()])

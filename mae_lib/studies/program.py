@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from mae_lib.models.family import MAE, is_autoencoder
-from mae_lib.studies import design, family
+from mae_lib.studies import design, family, video
 from mae_lib.studies.attention import ATTENTION
+from mae_lib.studies.clips import CLIP_TUNING, MOTION, PROPAGATION, TRACKING_BOUNDS
 from mae_lib.studies.cue_conflict import CUE_CONFLICT
 from mae_lib.studies.detection import DETECTION
 from mae_lib.studies.distances import DISTANCES
@@ -23,6 +24,7 @@ from mae_lib.studies.settings import Setting, one_each
 from mae_lib.studies.shape_bias import SHAPE_BIAS
 from mae_lib.studies.similarity import CROSS_CKA
 from mae_lib.studies.study import Study
+from mae_lib.studies.targets import TARGETS
 
 SMALL = 96  # pixels a side
 SHIFTED = ("menagerie", "fashion_mnist", "imagenet")  # with shifted test sets
@@ -30,6 +32,22 @@ SHIFTED = ("menagerie", "fashion_mnist", "imagenet")  # with shifted test sets
 
 def program(plan: Plan) -> dict[Study, list[Setting]]:
     """Every study of a tier with its settings; trainings, on which the rest depends, come first."""
+    work = _on_images(plan)
+    for study, settings in _on_clips(plan).items():
+        work[study] = _once(work.get(study, []) + settings)
+    return work
+
+
+def _on_clips(plan: Plan) -> dict[Study, list[Setting]]:
+    runs, pairs = video.every_run(plan), _all(video.pairs(plan))
+    compared = _once(_all(video.samplings(plan)) + _all(video.ratios(plan)))
+    trained = [s for s in runs if s.views]
+    return {PRETRAINING: trained, LOSSES: trained, LINEAR_PROBE: compared, MOTION: compared,
+            CLIP_TUNING: [s for found in video.sizes(plan).values() for s in _all(found)],
+            PROPAGATION: pairs, TRACKING_BOUNDS: pairs[:1]}
+
+
+def _on_images(plan: Plan) -> dict[Study, list[Setting]]:
     series = _once(plan.core + plan.coupled_series)
     arms = [s for name in ARMS for s in plan.arm(name)]
     compared = {part: _all(getattr(family, part)(plan)) for part in (
@@ -61,7 +79,8 @@ def program(plan: Plan) -> dict[Study, list[Setting]]:
             PIXEL_OCCLUSION: [s for s in sets if s.dataset in plan.method_datasets],
             DISTANCES: _once(_all(design.uniformity(plan))
                              + _all(design.series(plan, design.HIDDEN))),
-            FROM_SCRATCH: family.scratch(design.own(plan)) if plan.scratch_epochs else []}
+            FROM_SCRATCH: family.scratch(design.own(plan)) if plan.scratch_epochs else [],
+            TARGETS: small if plan.target_images else []}
 
 
 def _of_few_pixels(setting: Setting) -> bool:

@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mae_lib.data.atari import frame_set, record
+from mae_lib.data.atari.frames import fingerprint_of_frames
+from mae_lib.data.clip_sets import identify_clips, menagerie_clips
 from mae_lib.data.fashion_mnist import fashion_mnist, fingerprint_of
 from mae_lib.data.files.corrupt import readable
 from mae_lib.data.files.sets import FileSet, decoded
@@ -23,7 +26,7 @@ from mae_lib.data.protocols import Images
 from mae_lib.data.subsets import crops_of_photograph, few
 from mae_lib.runs import cache_folder
 from mae_lib.studies.machine import decoders
-from mae_lib.studies.settings import DATASETS, Setting
+from mae_lib.studies.settings import CLIPS, DATASETS, GAMES, Setting
 
 SIZE = 32  # pixels, of the laptop's pictures
 MEMORY = 2e9  # bytes for pictures that are decoded once
@@ -32,6 +35,7 @@ HELD_OUT = 10  # of a folder every tenth picture is for testing
 FOLDERS = {"imagenet": "imagenet", "imagenette": "imagenette2"}  # below the root
 SMALL = {"cifar10": 32, "cifar100": 32, "stl10": 96}  # their sides in pixels
 POOL = 20_000  # training images of which few are chosen, where they are drawn; else all there are
+PLAYERS = {"train": 0, "test": 1}  # seeds of the random players of games
 PRESET = "medium32"  # of the procedural set: raw pixels alone do not solve its probe
 
 
@@ -83,6 +87,10 @@ def images(dataset: str, split: str, count: int, size: int = SIZE,
     """
     if dataset == "menagerie":
         return menagerie(split, count, size=size, preset=PRESET)
+    if dataset in CLIPS:
+        return menagerie_clips(split, count, size, PRESET)
+    if dataset in GAMES:
+        return _frames(dataset, split, count, size)
     if (own := SMALL.get(dataset, SIZE if dataset == "fashion_mnist" else size)) != size:
         raise ValueError(f"preset must be one for images of {own}x{own} pixels for {dataset}, "
                          f"got one for {size}x{size}")
@@ -102,6 +110,11 @@ def existing_root(root: str | None, what: str) -> Path:
     if not root:
         raise ValueError(f"data_root must name the folder that {what} lies in, got none")
     return Path(root)
+
+
+def _frames(game: str, split: str, count: int, size: int) -> ImageSet:
+    """What a random player sees; another player for each split."""
+    return frame_set(record(game, count, seed=PLAYERS[split], size=size))
 
 
 def _on_disk(dataset: str, split: str, size: int, root: Path) -> FileSet:
@@ -165,6 +178,10 @@ def data_fingerprint(dataset: str, split: str, count: int, size: int = SIZE,
         return identify(split, count, size, PRESET)
     if dataset == "fashion_mnist":
         return fingerprint_of(split, count)
+    if dataset in CLIPS:
+        return identify_clips(split, count, size, PRESET)
+    if dataset in GAMES:
+        return fingerprint_of_frames(dataset, count, seed=PLAYERS[split], size=size)
     return images(dataset, split, count, size, root).fingerprint
 
 

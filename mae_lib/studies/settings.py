@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 
 from mae_lib.data.subsets import CHOICES
 from mae_lib.models.family import MAE, check_names
 from mae_lib.models.guided_masks import POLICIES
 from mae_lib.models.methods import PRESETS
+from mae_lib.models.wider import KINDS, Kind
 
 # Data sets under the names that readers know.
 DATASETS = {"menagerie": "Menagerie", "fashion_mnist": "Fashion-MNIST", "imagenet": "ImageNet-1K",
             "imagenette": "Imagenette", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100",
-            "stl10": "STL-10", "folder": "own pictures", "examples": "example pictures"}
+            "stl10": "STL-10", "folder": "own pictures", "examples": "example pictures",
+            "menagerie_clips": "Menagerie clips", "pong": "Pong", "boxing": "Boxing",
+            "ms_pacman": "Ms. Pac-Man"}
+CLIPS = ("menagerie_clips",)
+GAMES = ("pong", "boxing", "ms_pacman")
 CHOSEN = (*CHOICES, "photograph")
 SIZES = ("width", "depth", "decoder_width", "decoder_depth")
 HERE = ("root", "checkpoint", "micro")  # of this machine: they change no result
@@ -38,10 +43,11 @@ class Setting:
         scattered: a control: as many pixels as ``margin`` are left out, but anywhere.
         policy: how masks follow the parts of the picture, see
             :mod:`mae_lib.models.guided_masks`; at random over patches if None.
-        sampling: see :func:`mae_lib.models.methods.mae`; random if None.
+        sampling: see :func:`mae_lib.models.methods.mae`; random, or the method's own, if None.
         width, depth, decoder_width, decoder_depth: sizes of the networks, if not the preset's.
         method, augment: another method than MAE, and what its views are made with, see
-            :func:`mae_lib.models.family.method`.
+            :func:`mae_lib.models.family.method`; or a method of
+            :data:`mae_lib.models.wider.KINDS`.
         chosen: how ``train_images`` few images are chosen, see
             :func:`mae_lib.data.subsets.few`; ``"photograph"`` for crops of one photograph.
         precision: of training, see :func:`mae_lib.training.step.compile_step`; float32 if None.
@@ -50,7 +56,8 @@ class Setting:
         micro: images a device and forward pass at most.
 
     Raises:
-        ValueError: unknown data set, policy, method, augmentation or choice.
+        ValueError: unknown data set, policy, method, augmentation or choice; a method of images
+            for clips, or the other way round.
     """
 
     dataset: str = "menagerie"
@@ -89,23 +96,38 @@ class Setting:
             raise ValueError(f"policy needs pictures whose parts are known, got {self.dataset!r}")
         if self.chosen not in (None, *CHOSEN):
             raise ValueError(f"chosen must be one of {', '.join(CHOSEN)}, got {self.chosen!r}")
-        check_names(self.method or MAE, self.augment)
+        if self.kind is None:
+            check_names(self.method or MAE, self.augment)
+        if (self.dataset in CLIPS) != bool(self.kind and self.kind.clips):
+            what = "clips" if self.dataset in CLIPS else "single images"
+            raise ValueError(f"method must be one that learns from {what} for "
+                             f"{DATASETS[self.dataset]}, got {self.method or MAE!r}")
+
+    @property
+    def kind(self) -> Kind | None:
+        """Of a method of clips or of world models; None of the others."""
+        return KINDS.get(self.method)
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """Of the preset, whose name stands for other sizes in clips and world models."""
+        return (self.kind.presets if self.kind else PRESETS)[self.preset]
 
     @property
     def vit_patch(self) -> int:
         """Side of a ViT patch in pixels."""
-        return self.patch or PRESETS[self.preset]["patch"]
+        return self.patch or self.sizes["patch"]
 
     @property
     def size(self) -> int:
         """Side of the images in pixels."""
-        return PRESETS[self.preset].get("size", 224)
+        return self.sizes.get("size", 224)
 
     @property
     def shape(self) -> dict[str, int]:
         """All sizes of the networks, by the names of ``PRESETS``."""
         own = {name: getattr(self, name) for name in SIZES if getattr(self, name) is not None}
-        return {**PRESETS[self.preset], "size": self.size, "patch": self.vit_patch, **own}
+        return {**self.sizes, "size": self.size, "patch": self.vit_patch, **own}
 
     def described(self) -> dict:
         """The fields that are set, as JSON can hold them; not what is of this machine alone."""

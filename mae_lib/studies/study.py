@@ -114,6 +114,8 @@ def pretraining_modules(setting: Setting) -> tuple[str, ...]:
     """The code that a pretraining run rests on."""
     margin = ("mae_lib.models.margins",) if setting.margin else ()
     guided = ("mae_lib.models.guided_masks", "mae_lib.data.groups") if setting.policy else ()
+    if setting.kind:
+        return ("mae_lib.training.pretrain", setting.kind.build.__module__)
     other = ("mae_lib.models.family",) if setting.method or setting.augment else ()
     few = ("mae_lib.data.subsets",) if setting.chosen else ()
     return ("mae_lib.training.pretrain", *margin, *guided, *other, *few)

@@ -43,7 +43,10 @@ PARTS = 5
 SPREAD = 6  # standard deviations of a levelled picture that a byte spans
 PAIRS, CHANCE = "pairs", "pairs of one class"
 EVERYTHING, SINGLE, PIXELS = "all pictures", "single patches", "pixels"
-TARGETS_, VIEWS, LEVELLED = "targets", "views", "levelled targets"
+HIDDEN, VISIBLE, LEVELLED = "targets", "views", "levelled targets"
+TOLERANCE = 0.5  # of the mean distance, within which targets count as one
+NEAREST, OF_ITS_CLASS = "nearest", "nearest is of its class"
+NEAR_OWN, NEAR_ANOTHER = (f"{kind} within {TOLERANCE:g}" for kind in (OWN, ANOTHER))
 ONE_MASK, TWO_MASKS = "pixels, one mask", "pixels, two masks"
 DISTANCE, SQUARED, EXPECTED = "relative distance", "squared", "expected squared"
 Values = Mapping[str, float]
@@ -67,6 +70,11 @@ def _targets(setting: Setting, if_stale: str, target_images: int, target_masks: 
             records += [_record(setting, protocol, len(part), name, value, ratio, number)
                         for name, value in found.items()]
     return to_value(records)
+
+
+def what(record: EvalRecord) -> str:
+    """The protocol of a record without its ratio."""
+    return record.protocol.partition(", ratio ")[0]
 
 
 def counted(images: ImageSet, ratio: float, masks: int, patch: int) -> Values:
@@ -99,9 +107,9 @@ def measured(part: ImageSet, ratios: tuple[float, ...], masks: int, patch: int, 
     yield PIXELS, None, _distances(*_pixels(part))
     for ratio in ratios:
         hidden = hidden_patches(grid, ratio, masks, seed)
-        yield TARGETS_, ratio, _means(near_sharing(part, hidden, patch))
-        yield LEVELLED, ratio, _means(near_sharing(flat, hidden, patch))
-        yield VIEWS, ratio, _means(near_sharing(part, others(hidden, grid), patch))
+        yield HIDDEN, ratio, _nearest(part, hidden, patch)
+        yield LEVELLED, ratio, _nearest(flat, hidden, patch)
+        yield VISIBLE, ratio, _nearest(part, others(hidden, grid), patch)
         kept = 1 - hidden.shape[1] / (grid[0] * grid[1])
         for protocol, same, expected in (
                 (ONE_MASK, True, ratio_under_one_mask(means)),
@@ -114,7 +122,7 @@ def levelled(images: ImageSet) -> ImageSet:
     """Pictures without their mean colour, all at one contrast, in bytes around 128; see
     :func:`mae_lib.evaluation.similarity.level`. What lies ``SPREAD`` / 2 standard deviations or
     more from the mean is cut off."""
-    mean, std = (torch.tensor(numbers) for numbers in _standardisation(images))
+    mean, std = (torch.tensor(numbers) for numbers in images.standardisation())
     x = level(images.batch(slice(None)), mean, std)
     z = (x - mean[:, None, None]) / std[:, None, None]
     pixels = (z / SPREAD + 0.5).clamp(0, 1).mul(255).round().byte().numpy()
@@ -147,20 +155,17 @@ def _distances(pixels: np.ndarray, labels: np.ndarray) -> Values:
 
 def _pixels(images: ImageSet) -> tuple[np.ndarray, np.ndarray]:
     """Standardised pixels ``[N, 3HW]``, and classes."""
-    mean, std = (torch.tensor(numbers)[:, None, None] for numbers in _standardisation(images))
+    mean, std = (torch.tensor(numbers)[:, None, None] for numbers in images.standardisation())
     return ((images.batch(slice(None)) - mean) / std).flatten(1).numpy(), images.labels
-
-
-def _standardisation(images: ImageSet) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    return images.standardisation()
 
 
 def _grid(images: ImageSet, patch: int) -> Grid:
     return patch_grid(images.size, patch)
 
 
-def _means(items: Mapping[str, np.ndarray]) -> Values:
-    return {name: float(values.mean()) for name, values in items.items()}
+def _nearest(images: ImageSet, patches: np.ndarray, patch: int) -> Values:
+    found = near_sharing(images, patches, patch, tolerances=(TOLERANCE,))
+    return {name: float(items.mean()) for name, items in found.items()}
 
 
 def _record(setting: Setting, protocol: str, count: int, metric: str, value: float,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mae_lib.data.atari.recording import Recording
+from mae_lib.data.atari.recording import Recording, fingerprint_of
 from mae_lib.data.atari.settings import check_whole
 from mae_lib.data.images import ImageSet, fingerprint
 
@@ -27,7 +27,16 @@ def frame_set(recordings: Recording | Sequence[Recording], every: int = 1) -> Im
     labels = np.repeat([classes.index(r.game) for r in recordings], [len(c) for c in chosen])
     images = chosen[0] if len(chosen) == 1 else np.concatenate(chosen)
     return ImageSet(images, labels, classes, f"atari {', '.join(classes)}",
-                    fingerprint("frames", *(r.fingerprint for r in recordings), str(every)))
+                    _fingerprint([r.fingerprint for r in recordings], every))
+
+
+def fingerprint_of_frames(game: str, frames: int, **settings) -> str:
+    """The fingerprint of ``frame_set(record(game, frames, **settings))``, known without playing."""
+    return _fingerprint([fingerprint_of(game, frames, **settings)], 1)
+
+
+def _fingerprint(recordings: Sequence[str], every: int) -> str:
+    return fingerprint("frames", *recordings, str(every))
 
 
 def together(recordings: Recording | Sequence[Recording]) -> tuple[Recording, ...]:

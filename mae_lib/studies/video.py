@@ -1,0 +1,78 @@
+"""Which runs on clips are compared: samplings and ratios, data set sizes, frames in pairs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mae_lib.ledger.video_rows import (
+    AGNOSTIC,
+    MAE_ST,
+    SCRATCH,
+    SIAMESE,
+    STILL,
+    SYMMETRIC,
+    TUBES,
+    VIDEO_MAE,
+)
+from mae_lib.studies.family import Rows
+from mae_lib.studies.plan import Plan
+from mae_lib.studies.settings import Setting
+
+DATASET, RATIO, FUTURE = "menagerie_clips", 0.9, 0.95
+TRACKED_PATCH = 2  # pixels: eight cells a side would hardly hold an object's parts
+
+
+def samplings(plan: Plan) -> Rows:
+    """Both methods under every sampling that their papers try, at the papers' ratios."""
+    found = {SCRATCH: untrained(_base(plan, "mae-st"))}
+    for how, (name, ratio) in MAE_ST.items():
+        found[name] = [replace(s, ratio=ratio, sampling=None if name == AGNOSTIC else how)
+                       for s in _base(plan, "mae-st")]
+    for (how, ratio), name in VIDEO_MAE.items():
+        found[name] = [replace(s, ratio=ratio, sampling=None if how == "tube" else how)
+                       for s in _base(plan, "videomae")]
+    return found
+
+
+def ratios(plan: Plan) -> dict[float, list[Setting]]:
+    """MAE-ST by the share that is hidden."""
+    return {r: [replace(s, ratio=r) for s in _base(plan, "mae-st")] for r in plan.clip_ratios}
+
+
+def sizes(plan: Plan) -> dict[str, dict[int, list[Setting]]]:
+    """VideoMAE, MAE-ST and no pretraining by how many clips there are, unlabelled and labelled."""
+    def of(settings: list[Setting]) -> dict[int, list[Setting]]:
+        return {n: [replace(s, train_images=n) for s in settings] for n in plan.clip_counts}
+
+    return {TUBES: of(_base(plan, "videomae")), AGNOSTIC: of(_base(plan, "mae-st")),
+            SCRATCH: of(untrained(_base(plan, "mae-st")))}
+
+
+def pairs(plan: Plan) -> Rows:
+    """SiamMAE, its control with both frames masked, MAE of single pictures, and no pretraining."""
+    own = [replace(s, patch=TRACKED_PATCH, ratio=FUTURE, views=plan.pair_views)
+           for s in _base(plan, "siam-mae")]
+    # MAE of single pictures: of the same world, as large and as long.
+    still = [replace(s, method=None, dataset="menagerie", ratio=plan.unit_ratio,
+                     unit=TRACKED_PATCH) for s in own]
+    return {SCRATCH: untrained(own), SIAMESE: own, STILL: still,
+            SYMMETRIC: [replace(s, method="siam-mae symmetric") for s in own]}
+
+
+def every_run(plan: Plan) -> list[Setting]:
+    """Every run on clips, once."""
+    parts = [*samplings(plan).values(), *ratios(plan).values(), *pairs(plan).values(),
+             *(runs for found in sizes(plan).values() for runs in found.values())]
+    return list(dict.fromkeys(setting for settings in parts for setting in settings))
+
+
+def untrained(settings: list[Setting]) -> list[Setting]:
+    """The same with initial weights."""
+    return [replace(s, views=0) for s in settings]
+
+
+def _base(plan: Plan, method: str) -> list[Setting]:
+    common = plan.recipe | {"views": plan.clip_views, "train_images": plan.clip_images,
+                            "root": None, "checkpoint": None}
+    return [Setting(dataset=DATASET, method=method, ratio=RATIO, seed=seed, **common)
+            for seed in plan.clip_seeds]
