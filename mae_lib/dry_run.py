@@ -235,6 +235,7 @@ def _images(plan: Plan, setting: Setting) -> dict[str, float]:
         "finetuning": tuning, "tuned_occlusion": tuning, "occlusion": 0,
         "motion_probe": probe, "clip_tuning": TRAINED * plan.clip_tuning_views,
         "propagation": FRAMES * plan.tracked_clips, "tracking_bounds": 0,
+        "small_objects": plan.world_test_frames,
         "distances": 2 * test, "from_scratch": (TRAINED * plan.scratch_epochs * plan.probe_images
                                                 + plan.probe_test_images),
         "few_labels": (TRAINED * plan.few_label_epochs * plan.label_share * plan.probe_images

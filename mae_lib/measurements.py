@@ -15,8 +15,11 @@ import pandas as pd
 from mae_lib import runs, studies
 from mae_lib.data.shifts import SHIFTS
 from mae_lib.evaluation.records import EvalRecord
+from mae_lib.evaluation.small_objects import bin_names
+from mae_lib.ledger import world_rules
+from mae_lib.ledger.claims import claims
 from mae_lib.ledger.design_rules import COST, DISTANCE, LONG
-from mae_lib.ledger.experiments import verdicts_of
+from mae_lib.ledger.experiments import verdict_on, verdicts_of
 from mae_lib.ledger.outcomes import (
     COLUMNS,
     COUPLED,
@@ -30,6 +33,7 @@ from mae_lib.ledger.outcomes import (
     SCATTERED,
     UNIT,
     UNTRAINED,
+    Outcomes,
 )
 from mae_lib.ledger.target_rules import (
     LEVELLED,
@@ -46,10 +50,11 @@ from mae_lib.ledger.verdicts import Verdict
 from mae_lib.ledger.video_rows import CLIPS, with_labels
 from mae_lib.ledger.video_rows import HIDDEN as CLIP_RATIOS
 from mae_lib.ledger.video_rules import MOVES, READ, TRACKED, TUNED
+from mae_lib.ledger.world_rules import GAMES, object_error
 from mae_lib.models.cost import autoencoder_macs, method_macs
 from mae_lib.models.family import MAE
 from mae_lib.pages.costs import seconds_of_patches
-from mae_lib.studies import Plan, Setting, Study, design, family, program, targets, video
+from mae_lib.studies import Plan, Setting, Study, design, family, program, targets, video, worlds
 from mae_lib.studies.settings import DATASETS
 
 PERCENT = 100.0
@@ -150,7 +155,8 @@ def measurements(plan: Plan, only: Iterable[Study] | None = None) -> pd.DataFram
     Args:
         only: the studies whose results are wanted, all if None.
     """
-    wanted = [*OUTCOMES, studies.CROSS_CKA, studies.TARGETS] if only is None else list(only)
+    every = [*OUTCOMES, studies.CROSS_CKA, studies.TARGETS, studies.SMALL_OBJECTS]
+    wanted = every if only is None else list(only)
     rows, asked = [], {study: set(settings) for study, settings in program(plan).items()}
     for setting, places in series_of(plan).items():
         values = _cost(setting)
@@ -167,6 +173,8 @@ def measurements(plan: Plan, only: Iterable[Study] | None = None) -> pd.DataFram
                  for series, level in places for name, value in values.items()]
     if studies.CROSS_CKA in wanted:
         rows += _similarities(plan)
+    if studies.SMALL_OBJECTS in wanted:
+        rows += _of_objects(plan)
     if studies.TARGETS in wanted:
         rows += _of_pictures(plan)
     rows += seconds_of_patches(plan)
@@ -266,6 +274,24 @@ def _of_pictures(plan: Plan) -> list[tuple]:
     return rows
 
 
+def _of_objects(plan: Plan) -> list[tuple]:
+    """Errors of hidden objects in games, over those of the background, by area."""
+    rows = []
+    for name, settings in worlds.rows(plan).items():
+        for setting in settings:
+            result = runs.find(plan.key(studies.SMALL_OBJECTS, setting), if_stale=plan.if_stale)
+            held = {r.metric: r.value for r in studies.records(result)} if result else {}
+            rows += [(GAMES, name, area, setting.seed, object_error(setting.dataset), held[metric])
+                     for area, metric in zip(worlds.EDGES, object_metrics(), strict=True)
+                     if held.get(metric) is not None]
+    return rows
+
+
+def object_metrics() -> list[str]:
+    """Names of the errors of objects by area, in the order of the areas."""
+    return [f"object error over background error, {name}" for name in bin_names(worlds.EDGES)]
+
+
 def _cost(setting: Setting) -> dict[str, float]:
     """Multiplications of one training image: of a step, and of MAE's encoder forward."""
     if setting.kind:
@@ -286,6 +312,13 @@ def _above_floor(plan: Plan, setting: Setting, values: Mapping[str, float]) -> d
              if r.protocol == f"floor: patch mean {setting.vit_patch}"}
     return {f"{name} floored": values[name] - factor * floor[metric]
             for name, (metric, factor) in METRICS.items() if name in values and metric in floor}
+
+
+def judged_on_games(found: pd.DataFrame) -> dict[str, Verdict]:
+    """Verdicts on the claims about games, the same for all sets of pictures; from
+    :func:`measurements`."""
+    held = Outcomes.of(found, GAMES)
+    return {claim.id: verdict_on(claim, held) for claim in claims(world_rules.RULES)}
 
 
 def judged(found: pd.DataFrame) -> dict[str, dict[str, Verdict]]:

@@ -9,12 +9,13 @@ from mae_lib import identification
 from mae_lib.data.dependence import dependence
 from mae_lib.data.fashion_mnist import fashion_mnist
 from mae_lib.data.menagerie import scenes
-from mae_lib.ledger import mask_graphs, siamese, theory
+from mae_lib.ledger import mask_graphs, siamese, theory, world_rules
 from mae_lib.ledger.verdicts import Verdict, weakest
 
 CASES = ("no training", "squared error", "squared error, linear world",
          "squared error, latent graph")
 WORLDS = 500  # that are small enough to list
+NETWORKS = 50  # random ones with a stem, and as many without
 DRAWS = 1000  # of random networks and predictions, as O-5 asks
 
 
@@ -22,8 +23,8 @@ def theory_claims(*, graphs: int, masks: int, ratios: Sequence[float], unit_rati
                   trial_seeds: Sequence[int], trial_steps: int, images: int, pairs: int,
                   distances: Sequence[int], seed: int, workers: int = 1,
                   if_stale: str = "show") -> dict[str, Verdict]:
-    """A verdict on each of K-T1 to K-T8, K-T10, S-23, S-24 and O-5; under two minutes if the trials
-    are found.
+    """A verdict on each of K-T1 to K-T8, K-T10, S-23, S-24, S-30 and O-5; under two minutes if the
+    trials are found.
 
     Args:
         graphs, masks: random graphs, and masks of each.
@@ -45,6 +46,7 @@ def theory_claims(*, graphs: int, masks: int, ratios: Sequence[float], unit_rati
                                                                    seed))),
             "S-23": mask_graphs.bounds_hold(WORLDS, seed),
             "S-24": mask_graphs.error_and_floor_hold(WORLDS, seed),
+            "S-30": world_rules.features_see_beyond(NETWORKS, seed),
             "O-5": siamese.equations_hold(DRAWS, seed)}
 
 

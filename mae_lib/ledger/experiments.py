@@ -22,6 +22,7 @@ from mae_lib.ledger import (
     single_rules,
     target_rules,
     video_rules,
+    world_rules,
 )
 from mae_lib.ledger.claims import Claim, claims
 from mae_lib.ledger.comparisons import (
@@ -195,6 +196,11 @@ RULES: dict[str, Rule] = {
       | video_rules.RULES).items()}
 
 
+# Those of games are judged apart: on games, not on sets of pictures.
+EVERY = RULES | {claim: Rule(test, beside)
+                 for claim, (test, beside) in world_rules.RULES.items()}
+
+
 def verdicts_of(outcomes: pd.DataFrame, dataset: str) -> dict[str, Verdict]:
     """A verdict on every claim of ``RULES`` from the measurements on one data set.
 
@@ -216,7 +222,7 @@ def verdicts_of(outcomes: pd.DataFrame, dataset: str) -> dict[str, Verdict]:
 
 def verdict_on(claim: Claim, found: Outcomes) -> Verdict:
     """The verdict on one claim, before the correction for its family."""
-    rule, sesoi = RULES[claim.id], smallest_effects(claim)
+    rule, sesoi = EVERY[claim.id], smallest_effects(claim)
     verdict = _try(rule.test, found, sesoi)
     beside = {name: _try(test, found, sesoi) for name, test in rule.beside.items()}
     if rule.over_ratios:

@@ -31,12 +31,14 @@ class Kind(NamedTuple):
     symmetric: bool = False
 
 
+REWARDED = "mwm reward"
 KINDS = {
     "mae-st": Kind(mae_st, MAE_ST, sampled=True),
     "videomae": Kind(video_mae, VIDEO_MAE, sampled=True),
     "siam-mae": Kind(siam_mae, SIAM_MAE),
     "siam-mae symmetric": Kind(siam_mae, SIAM_MAE, symmetric=True),
     "mwm": Kind(mwm, WORLDS, {"reward": False}, clips=False),
+    REWARDED: Kind(mwm, WORLDS, clips=False),
     "mwm patches": Kind(mwm, WORLDS, {"reward": False, "stem": False}, clips=False)}
 BUILDERS = {"mae_st": mae_st, "video_mae": video_mae, "siam_mae": siam_mae, "mwm": mwm}
 

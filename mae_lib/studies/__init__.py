@@ -27,18 +27,19 @@ from mae_lib.studies.shape_bias import SHAPE_BIAS
 from mae_lib.studies.similarity import CROSS_CKA
 from mae_lib.studies.study import Study, Sweep, records, sweep
 from mae_lib.studies.targets import TARGETS
+from mae_lib.studies.worlds import SMALL_OBJECTS
 
 ALL = (PRETRAINING, LOSSES, RECONSTRUCTION, FLOORS, LINEAR_PROBE, LARS_PROBE, PIXEL_PROBE,
        FILTER_NETWORK, ROBUSTNESS, SHAPE_BIAS, CUE_CONFLICT, ATTENTION, EMBEDDING,
        PIXEL_EMBEDDING, LATENTS, PIXEL_LATENTS, LOCALITY, CROSS_CKA, DETECTION, FINETUNING,
        FEW_LABELS, OCCLUSION, TUNED_OCCLUSION, PIXEL_OCCLUSION, DISTANCES, FROM_SCRATCH, TARGETS,
-       MOTION, CLIP_TUNING, PROPAGATION, TRACKING_BOUNDS)
+       MOTION, CLIP_TUNING, PROPAGATION, TRACKING_BOUNDS, SMALL_OBJECTS)
 
 __all__ = ["ALL", "ARMS", "ATTENTION", "CLIP_TUNING", "CROSS_CKA", "CUE_CONFLICT", "DATASETS",
            "DETECTION", "DISTANCES", "EMBEDDING", "FEW_LABELS", "FILTER_NETWORK", "FINETUNING",
            "FLOORS", "FROM_SCRATCH", "LARS_PROBE", "LATENTS", "LINEAR_PROBE", "LOCALITY", "LOSSES",
            "MOTION", "OCCLUSION", "PIXEL_EMBEDDING", "PIXEL_LATENTS", "PIXEL_OCCLUSION",
            "PIXEL_PROBE", "PRETRAINING", "PROPAGATION", "RECONSTRUCTION", "ROBUSTNESS",
-           "SHAPE_BIAS", "TARGETS", "TRACKING_BOUNDS", "TUNED_OCCLUSION", "Plan", "Setting",
-           "Study", "Sweep", "grid", "images", "images_of", "masks", "model", "network",
+           "SHAPE_BIAS", "SMALL_OBJECTS", "TARGETS", "TRACKING_BOUNDS", "TUNED_OCCLUSION", "Plan",
+           "Setting", "Study", "Sweep", "grid", "images", "images_of", "masks", "model", "network",
            "one_each", "program", "records", "sweep", "untrained"]

@@ -49,6 +49,8 @@ class Plan:
         clip_counts, clip_tuning_views: numbers of clips that are learnt from with and without
             labels, and how many clips fine-tuning sees.
         pair_views, tracked_clips: of pretraining on pairs of frames, and of label propagation.
+        world_games, world_seeds, world_views, world_frames, world_test_frames: of pretraining on
+            frames of Atari games, see :mod:`mae_lib.studies.worlds`.
         target_images, target_masks: training pictures whose hidden parts are compared, and masks
             that are laid over them, see :mod:`mae_lib.studies.targets`.
         scratch_epochs: of training with labels alone, for as many images as others see in all.
@@ -116,6 +118,11 @@ class Plan:
     clip_tuning_views: int = 0
     pair_views: int = 0
     tracked_clips: int = 0
+    world_games: tuple[str, ...] = ()
+    world_seeds: tuple[int, ...] = ()
+    world_views: int = 0
+    world_frames: int = 1
+    world_test_frames: int = 0
     target_images: int = 0
     target_masks: int = 1
     occlusion_ratios: tuple[float, ...] = ()
@@ -155,7 +162,8 @@ class Plan:
         return replace(self, seeds=(0,), preset=own[0], views=0, ratios=(ratio,),
                        units=(found.patch,), unit_ratio=ratio, unit_patch=found.patch,
                        patches=(), arm_ratios=(), arm_seeds=(), margins=(), policies=(),
-                       method_seeds=(), design_seeds=(), clip_seeds=(), detector_seeds=(0,),
+                       method_seeds=(), design_seeds=(), clip_seeds=(),
+                       world_seeds=(), detector_seeds=(0,),
                        finetune_ratios=(ratio,) if self.finetune_ratios else ())
 
     @property

@@ -19,9 +19,10 @@ from mae_lib.models.methods import PRESETS, MaskedAutoencoder, mae
 from mae_lib.models.published import Published, load_published
 from mae_lib.models.relative import with_relative_positions
 from mae_lib.models.weights import own_names, published_name
-from mae_lib.models.wider import build, rebuilt
+from mae_lib.models.wider import REWARDED, build, rebuilt
+from mae_lib.models.worlds.groups import beside
 from mae_lib.studies.machine import decoders, device
-from mae_lib.studies.sets import PRESET, images_of, pool_size, training_images
+from mae_lib.studies.sets import PRESET, images_of, pool_size, rewards, training_images
 from mae_lib.studies.settings import Setting
 from mae_lib.studies.study import Study
 from mae_lib.training.pretrain import Masks, own_masks, pretrain
@@ -68,6 +69,8 @@ def masks(setting: Setting, network: nn.Module) -> Masks:
     if setting.method == SUPERVISED:
         labels = torch.from_numpy(np.asarray(training_images(setting).labels, np.int64))
         return lambda index, generator: network.sample_mask(labels[index], generator)
+    if setting.method == REWARDED:
+        return beside(network, rewards(setting))
     if setting.policy is None:
         return own_masks(network)
     from mae_lib.data.groups import menagerie_groups

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mae_lib.models.family import MAE, is_autoencoder
-from mae_lib.studies import design, family, video
+from mae_lib.studies import design, family, video, worlds
 from mae_lib.studies.attention import ATTENTION
 from mae_lib.studies.clips import CLIP_TUNING, MOTION, PROPAGATION, TRACKING_BOUNDS
 from mae_lib.studies.cue_conflict import CUE_CONFLICT
@@ -25,6 +25,7 @@ from mae_lib.studies.shape_bias import SHAPE_BIAS
 from mae_lib.studies.similarity import CROSS_CKA
 from mae_lib.studies.study import Study
 from mae_lib.studies.targets import TARGETS
+from mae_lib.studies.worlds import SMALL_OBJECTS
 
 SMALL = 96  # pixels a side
 SHIFTED = ("menagerie", "fashion_mnist", "imagenet")  # with shifted test sets
@@ -33,9 +34,16 @@ SHIFTED = ("menagerie", "fashion_mnist", "imagenet")  # with shifted test sets
 def program(plan: Plan) -> dict[Study, list[Setting]]:
     """Every study of a tier with its settings; trainings, on which the rest depends, come first."""
     work = _on_images(plan)
-    for study, settings in _on_clips(plan).items():
-        work[study] = _once(work.get(study, []) + settings)
+    for part in (_on_clips(plan), _on_games(plan)):
+        for study, settings in part.items():
+            work[study] = _once(work.get(study, []) + settings)
     return work
+
+
+def _on_games(plan: Plan) -> dict[Study, list[Setting]]:
+    runs = worlds.every_run(plan)
+    trained = [s for s in runs if s.views]
+    return {PRETRAINING: trained, LOSSES: trained, SMALL_OBJECTS: runs}
 
 
 def _on_clips(plan: Plan) -> dict[Study, list[Setting]]:

@@ -117,6 +117,12 @@ def _frames(game: str, split: str, count: int, size: int) -> ImageSet:
     return frame_set(record(game, count, seed=PLAYERS[split], size=size))
 
 
+def rewards(setting: Setting) -> np.ndarray:
+    """Points made on the way to each training frame of a game, float32 ``[N]``."""
+    return record(setting.dataset, setting.train_images, seed=PLAYERS["train"],
+                  size=setting.size).rewards.astype(np.float32)
+
+
 def _on_disk(dataset: str, split: str, size: int, root: Path) -> FileSet:
     view = pretraining_view(size) if split == "train" else None
     if dataset in ("folder", "examples"):

@@ -1,0 +1,52 @@
+"""Masked autoencoders of Atari frames: which runs are compared, and what they make of small things.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mae_lib.evaluation.records import to_value
+from mae_lib.evaluation.small_objects import small_object_records
+from mae_lib.ledger.world_rules import FEATURES, PATCHES, RATIO, REWARDED
+from mae_lib.studies.family import Rows
+from mae_lib.studies.plan import Plan
+from mae_lib.studies.pretraining import model
+from mae_lib.studies.sets import images_of
+from mae_lib.studies.settings import Setting, without_seed
+from mae_lib.studies.study import Study
+
+METHODS = {PATCHES: "mwm patches", FEATURES: "mwm", REWARDED: "mwm reward"}
+EDGES = (1, 4, 16, 64, 256)  # pixels, of 64 x 64
+FAINT = 24  # of 255: rims of moving objects, which are averaged with what is behind them
+
+
+def rows(plan: Plan) -> Rows:
+    """By what is masked: patches, as MAE does, or what a stem makes of the frame, as MWM does."""
+    found = {name: [s for game in plan.world_games for s in _base(plan, game, method)]
+             for name, method in METHODS.items()}
+    return {"no training": [replace(s, views=0) for s in found[PATCHES]]} | found
+
+
+def every_run(plan: Plan) -> list[Setting]:
+    """Every run on games, once."""
+    return [setting for settings in rows(plan).values() for setting in settings]
+
+
+def _base(plan: Plan, game: str, method: str) -> list[Setting]:
+    common = plan.recipe | {"views": plan.world_views, "train_images": plan.world_frames,
+                            "root": None, "checkpoint": None}
+    return [Setting(dataset=game, method=method, ratio=RATIO, seed=seed, **common)
+            for seed in plan.world_seeds]
+
+
+def _objects(setting: Setting, if_stale: str, world_test_frames: int) -> dict:
+    """Errors of hidden objects by their area; of the items only the means are kept."""
+    found = small_object_records(
+        model(setting, if_stale), images_of(setting, "test", world_test_frames),
+        setting=without_seed(setting), seed=setting.seed, split="test", ratio=setting.ratio,
+        edges=EDGES, threshold=FAINT)
+    return to_value(replace(record, items=None) for record in found)
+
+
+SMALL_OBJECTS = Study("small_objects", _objects, ("mae_lib.evaluation.small_objects",),
+                      libraries=("ale-py",))
