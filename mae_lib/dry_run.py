@@ -233,7 +233,8 @@ def _images(plan: Plan, setting: Setting) -> dict[str, float]:
         "cross_cka": test * (2 + len(plan.ratios) + len(plan.units)),
         "detection": TRAINED * plan.detector_epochs * plan.train_scenes + plan.test_scenes,
         "finetuning": tuning, "tuned_occlusion": tuning, "occlusion": 0,
-        "motion_probe": probe, "clip_tuning": TRAINED * plan.clip_tuning_views,
+        "motion_probe": probe, "clip_tuning": (TRAINED * plan.clip_tuning_views
+                                               + plan.probe_test_images),
         "propagation": FRAMES * plan.tracked_clips, "tracking_bounds": 0,
         "small_objects": plan.world_test_frames,
         "distances": 2 * test, "from_scratch": (TRAINED * plan.scratch_epochs * plan.probe_images

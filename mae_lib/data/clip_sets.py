@@ -73,8 +73,8 @@ class ClipSet:
 
     def labelled(self, labels: np.ndarray, classes: tuple[str, ...]) -> ClipSet:
         """The same clips with other labels."""
-        return ClipSet(self.clips, labels, classes, self.name,
-                       fingerprint(self.fingerprint, *classes))
+        return ClipSet(self.clips, labels, classes, self.name, fingerprint(
+            self.fingerprint, *classes, np.asarray(labels, np.int64).tobytes()))
 
     def standardisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each channel over the set, in [0, 1] units."""

@@ -13,6 +13,11 @@ AGNOSTIC, TUBES = MAE_ST["agnostic"][0], VIDEO_MAE["tube", 0.9]
 SIAMESE, SYMMETRIC, STILL = "SiamMAE", "SiamMAE, both masked", "MAE of single frames"
 
 
+def before(name: str) -> str:
+    """The same network with its initial weights."""
+    return f"{name} without pretraining"
+
+
 def with_labels(name: str) -> str:
     """Series of a row with so many labelled clips, which it was pretrained on, too."""
     return f"{name}, labelled clips"

@@ -148,8 +148,10 @@ def method_macs(name: str, shape: Mapping, ratio: float, *, augment: str | None 
 def counted(network: nn.Module, inputs: Tensor) -> int:
     """MACs of a forward pass over ``inputs [1, ...]`` as PyTorch counts them while it runs: of a
     method its training loss, of an encoder everything shown."""
-    drawn = (network.sample_mask(1, torch.Generator().manual_seed(0)),) if hasattr(
-        network, "sample_mask") else ()
+    drawn = ()
+    if hasattr(network, "sample_mask"):
+        points = {"rewards": torch.zeros(1)} if network.config.get("reward") else {}
+        drawn = (network.sample_mask(1, torch.Generator().manual_seed(0), **points),)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
         network(inputs, *drawn)
     return counter.get_total_flops() // 2

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mae_lib.data.clip_sets import DIRECTIONS, FRAMES, directions, drawn
+from mae_lib.data.clip_sets import DIRECTIONS, FRAMES, directions, drawn, identify_clips
 from mae_lib.data.menagerie import Clips
 from mae_lib.evaluation.probing import linear_probe
 from mae_lib.evaluation.propagation import bound_records, propagation_records
@@ -68,15 +68,20 @@ def _tracked(setting: Setting, count: int) -> Clips:
     return drawn("test", count, setting.size, PRESET, FRAMES)
 
 
+def _fingerprint(setting: Setting, arguments: dict) -> dict[str, str]:
+    return {"tracked": identify_clips("test", arguments["tracked_clips"], setting.size, PRESET)}
+
+
 def _small(record: EvalRecord) -> EvalRecord:
     return record if record.items is None else replace(record,
                                                        items=record.items.astype(np.float32))
 
 
 MOTION = Study("motion_probe", _motion, ("mae_lib.evaluation.probing",
-                                         "mae_lib.evaluation.features", "mae_lib.data.clip_sets"))
+                                         "mae_lib.evaluation.features", "mae_lib.data.clip_sets"),
+               libraries=("scikit-learn",))
 CLIP_TUNING = Study("clip_tuning", _tuned, ("mae_lib.training.finetune", "mae_lib.data.clip_sets"))
 TRACKING = ("mae_lib.evaluation.propagation", "mae_lib.data.clip_sets")
-PROPAGATION = Study("propagation", _propagate, TRACKING)
+PROPAGATION = Study("propagation", _propagate, TRACKING, data=_fingerprint)
 TRACKING_BOUNDS = Study("tracking_bounds", _bounds, TRACKING,
-                        fields=("dataset", "preset", "method", "patch"))
+                        fields=("dataset", "preset", "method", "patch"), data=_fingerprint)

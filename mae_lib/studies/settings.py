@@ -22,6 +22,7 @@ CLIPS = ("menagerie_clips",)
 GAMES = ("pong", "boxing", "ms_pacman")
 CHOSEN = (*CHOICES, "photograph")
 SIZES = ("width", "depth", "decoder_width", "decoder_depth")
+NOT_OF_KINDS = ("augment", "margin", "scattered", "policy")
 HERE = ("root", "checkpoint", "micro")  # of this machine: they change no result
 
 
@@ -98,6 +99,9 @@ class Setting:
             raise ValueError(f"chosen must be one of {', '.join(CHOSEN)}, got {self.chosen!r}")
         if self.kind is None:
             check_names(self.method or MAE, self.augment)
+        elif ignored := [name for name in NOT_OF_KINDS if getattr(self, name)]:
+            raise ValueError(f"{ignored[0]} must be left open for {self.method}, "
+                             f"got {getattr(self, ignored[0])!r}")
         if (self.dataset in CLIPS) != bool(self.kind and self.kind.clips):
             what = "clips" if self.dataset in CLIPS else "single images"
             raise ValueError(f"method must be one that learns from {what} for "

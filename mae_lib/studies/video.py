@@ -13,12 +13,14 @@ from mae_lib.ledger.video_rows import (
     SYMMETRIC,
     TUBES,
     VIDEO_MAE,
+    before,
 )
 from mae_lib.studies.family import Rows
 from mae_lib.studies.plan import Plan
 from mae_lib.studies.settings import Setting
 
 DATASET, RATIO, FUTURE = "menagerie_clips", 0.9, 0.95
+TARGET = "normalised"  # as in the papers on clips
 TRACKED_PATCH = 2  # pixels: eight cells a side would hardly hold an object's parts
 
 
@@ -40,12 +42,16 @@ def ratios(plan: Plan) -> dict[float, list[Setting]]:
 
 
 def sizes(plan: Plan) -> dict[str, dict[int, list[Setting]]]:
-    """VideoMAE, MAE-ST and no pretraining by how many clips there are, unlabelled and labelled."""
+    """VideoMAE and MAE-ST, each with and without pretraining, by how many clips there are to learn
+    from without labels and with them."""
     def of(settings: list[Setting]) -> dict[int, list[Setting]]:
         return {n: [replace(s, train_images=n) for s in settings] for n in plan.clip_counts}
 
-    return {TUBES: of(_base(plan, "videomae")), AGNOSTIC: of(_base(plan, "mae-st")),
-            SCRATCH: of(untrained(_base(plan, "mae-st")))}
+    found = {}
+    for name, method in ((TUBES, "videomae"), (AGNOSTIC, "mae-st")):
+        trained = _base(plan, method)
+        found |= {name: of(trained), before(name): of(untrained(trained))}
+    return found
 
 
 def pairs(plan: Plan) -> Rows:
@@ -73,6 +79,6 @@ def untrained(settings: list[Setting]) -> list[Setting]:
 
 def _base(plan: Plan, method: str) -> list[Setting]:
     common = plan.recipe | {"views": plan.clip_views, "train_images": plan.clip_images,
-                            "root": None, "checkpoint": None}
+                            "root": None, "checkpoint": None, "target": TARGET}
     return [Setting(dataset=DATASET, method=method, ratio=RATIO, seed=seed, **common)
             for seed in plan.clip_seeds]
