@@ -45,7 +45,8 @@ def _of_pixels(setting: Setting, if_stale: str, test_images: int,
                occlusion_ratios: tuple[float, ...], occlusion_draws: int) -> dict:
     """The mean of raw patches in the place of a network."""
     pixels = PooledPixels(setting.size, setting.vit_patch)
-    return _measured(pixels, setting, test_images, occlusion_ratios, occlusion_draws)
+    plain = Setting(dataset=setting.dataset, preset=setting.preset)  # all else has no say
+    return _measured(pixels, plain, test_images, occlusion_ratios, occlusion_draws)
 
 
 def _measured(encoder, setting: Setting, count: int, ratios: tuple[float, ...], draws: int
