@@ -45,14 +45,14 @@ from mae_lib.studies import (
 from mae_lib.studies.detection import COCO_SIZE, SCENE_SIZE, objects_of
 from mae_lib.studies.probing import EPOCHS, KEPT
 from mae_lib.studies.robustness import variant_of
-from mae_lib.studies.settings import CLIPS, GAMES
+from mae_lib.studies.settings import CLIPS, GAMES, SIZES
 from mae_lib.studies.similarity import INPUTS
 
 GB = 1e9
 DRAWN = ("menagerie", *CLIPS, *GAMES)  # not found anywhere, but made
 # What no transformer is run for; the filter is a small convolutional network, and is not counted.
 UNCOUNTED = ("losses", "floors", "pixel_probe", "pixel_embedding", "pixel_latents",
-             "pixel_occlusion", "targets", "filter_network")
+             "pixel_occlusion", "targets", "tracking_bounds", "filter_network")
 
 
 @dataclass(frozen=True)
@@ -140,9 +140,15 @@ def networks(plan: Plan) -> pd.DataFrame:
     for setting in program(plan)[PRETRAINING]:
         _check(setting)
         masked = setting.kind or "mask" in views(_method_name(setting), setting.augment)
-        kinds.setdefault((setting.preset, _method_name(setting), setting.vit_patch,
+        kinds.setdefault((_size(setting), _method_name(setting), setting.vit_patch,
                           setting.ratio if masked else 0.0), []).append(setting)
     return pd.DataFrame([_network(*kind, runs) for kind, runs in kinds.items()])
+
+
+def _size(setting: Setting) -> str:
+    """The preset, and what is not as it has it."""
+    own = {name: getattr(setting, name) for name in SIZES if getattr(setting, name) is not None}
+    return ", ".join([setting.preset, *(f"{name} {n}" for name, n in own.items())])
 
 
 def _check(setting: Setting) -> None:
@@ -155,15 +161,15 @@ def _check(setting: Setting) -> None:
     method(_method_name(setting), toy, augment=setting.augment, classes=2)
 
 
-def _network(preset: str, name: str, patch: int, ratio: float, runs: list[Setting]) -> dict:
+def _network(size: str, name: str, patch: int, ratio: float, runs: list[Setting]) -> dict:
     shape, first = runs[0].shape, runs[0]
     macs = _of_an_image(first)
     if first.kind:
         made, _ = _built(first)
-        return {"network": preset, "method": name, "patch": patch, "ratio": ratio,
+        return {"network": size, "method": name, "patch": patch, "ratio": ratio,
                 "runs": len(runs), "parameters (M)": trained_parameters(made) / 1e6,
                 "GMACs an image": macs.forward / 1e9, "GMACs in a step": macs.step / 1e9}
-    row = {"network": preset, "method": name, "patch": patch, "ratio": ratio, "runs": len(runs),
+    row = {"network": size, "method": name, "patch": patch, "ratio": ratio, "runs": len(runs),
            "parameters (M)": parameters(shape, name) / 1e6,
            "GMACs an image": macs.forward / 1e9, "GMACs in a step": macs.step / 1e9}
     for machine in MACHINES:
@@ -235,7 +241,7 @@ def _images(plan: Plan, setting: Setting) -> dict[str, float]:
         "finetuning": tuning, "tuned_occlusion": tuning, "occlusion": 0,
         "motion_probe": probe, "clip_tuning": (TRAINED * plan.clip_tuning_views
                                                + plan.probe_test_images),
-        "propagation": FRAMES * plan.tracked_clips, "tracking_bounds": 0,
+        "propagation": FRAMES * plan.tracked_clips,
         "small_objects": plan.world_test_frames,
         "distances": 2 * test, "from_scratch": (TRAINED * plan.scratch_epochs * plan.probe_images
                                                 + plan.probe_test_images),

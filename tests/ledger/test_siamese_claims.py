@@ -125,7 +125,7 @@ class Anything:
 
 
 def test_the_ledger_asks_for_as_many_draws_as_the_claim_wants(monkeypatch):
-    for name in ("theory", "mask_graphs", "identification"):
+    for name in ("theory", "mask_graphs", "identification", "world_rules"):
         monkeypatch.setattr(theory_claims, name, Anything())
     for name in ("weakest", "pixel_dependence"):
         monkeypatch.setattr(theory_claims, name, lambda *args: "another")

@@ -93,7 +93,8 @@ class Trained:
 
 
 def test_losses_are_those_at_the_end_of_what_was_trained():
-    rows = {name: [studies.Setting(views=views, dataset=data) for data in studies.DATASETS][:2]
+    rows = {name: [studies.Setting(views=views, dataset=data)
+                   for data in list(studies.DATASETS)[:2]]
             for name, views in (("a", 32), ("none", 0), ("b", 64))}
     losses = {s: 0.1 + i for i, s in enumerate([*rows["a"], *rows["b"]])}
     table = few_images.final_losses(Trained(losses), rows)
