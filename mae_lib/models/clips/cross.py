@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +12,19 @@ from mae_lib.models.encoder import Encoded, take
 from mae_lib.models.patches import sincos_2d
 from mae_lib.models.transformer import EPS, MLP, Block, initialise
 
-if TYPE_CHECKING:
-    from mae_lib.models.clips.siamese import PairMask
+
+class PairMask(NamedTuple):
+    """Two frames of each clip and what is seen of them.
+
+    ``visible [B, K]`` and ``hidden [B, H]`` patches of the future frame, ``shown [B, P]`` those of
+    the past frame, and the numbers ``first [B]`` and ``second [B]`` of the past and future frame.
+    """
+
+    visible: Tensor
+    hidden: Tensor
+    shown: Tensor
+    first: Tensor
+    second: Tensor
 
 
 class CrossAttention(nn.Module):

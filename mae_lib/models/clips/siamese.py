@@ -6,32 +6,17 @@ No official code exists; what the paper leaves open follows methods.md, section 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from mae_lib.models.clips.cross import PairDecoder
+from mae_lib.models.clips.cross import PairDecoder, PairMask
 from mae_lib.models.clips.presets import SIAM_MAE, seeded, shape_of
 from mae_lib.models.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoded, Encoder, take
 from mae_lib.models.losses import masked_mse
 from mae_lib.models.masks import Mask, nothing_hidden, random_mask, visible_count
 from mae_lib.models.patches import patch_grid
 from mae_lib.models.targets import TARGETS
-
-
-class PairMask(NamedTuple):
-    """Two frames of each clip and what is seen of them.
-
-    ``visible [B, K]`` and ``hidden [B, H]`` patches of the future frame, ``shown [B, P]`` those of
-    the past frame, and the numbers ``first [B]`` and ``second [B]`` of the past and future frame.
-    """
-
-    visible: Tensor
-    hidden: Tensor
-    shown: Tensor
-    first: Tensor
-    second: Tensor
 
 
 class SiamMAE(nn.Module):

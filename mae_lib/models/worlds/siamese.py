@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mae_lib.models.clips.cross import PairDecoder
+from mae_lib.models.clips.cross import PairDecoder, PairMask
 from mae_lib.models.clips.presets import seeded, shape_of
-from mae_lib.models.clips.siamese import PairMask, SiamMAE, frame_at
+from mae_lib.models.clips.siamese import SiamMAE, frame_at
 from mae_lib.models.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoded, take
 from mae_lib.models.losses import masked_mse
 from mae_lib.models.masks import Mask

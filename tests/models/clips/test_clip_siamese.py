@@ -7,9 +7,9 @@ import pytest
 import torch
 from clip_sets import ClipSet, tiny
 
-from mae_lib.models.clips.cross import DECODERS, PairDecoder
+from mae_lib.models.clips.cross import DECODERS, PairDecoder, PairMask
 from mae_lib.models.clips.presets import SIAM_MAE
-from mae_lib.models.clips.siamese import PairMask, frame_at, frame_pairs, siam_mae
+from mae_lib.models.clips.siamese import frame_at, frame_pairs, siam_mae
 from mae_lib.models.encoder import Encoded, take
 from mae_lib.models.targets import TARGETS
 from mae_lib.training.pretrain import pretrain
