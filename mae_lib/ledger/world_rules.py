@@ -11,6 +11,7 @@ import torch
 
 from mae_lib.ledger.comparisons import Test
 from mae_lib.ledger.outcomes import NoVerdict, Outcomes
+from mae_lib.ledger.single_rules import untested
 from mae_lib.ledger.verdicts import NOT_TESTED, Verdict, exact, trend, weakest
 from mae_lib.models.masks import random_mask
 from mae_lib.models.worlds.presets import WORLDS
@@ -73,4 +74,5 @@ def reaches(seed: int, stem: bool, generator: torch.Generator) -> float:
 RULES: Mapping[str, tuple[Test, Mapping[str, Test]]] = {
     "S-21": (smaller_is_worse(PATCHES), {
         "where features are masked": smaller_is_worse(FEATURES),
-        "and the reward is predicted": smaller_is_worse(REWARDED)})}
+        "and the reward is predicted": smaller_is_worse(REWARDED)}),
+    "S-22": (untested("needs agents, MWM's and CURL's, trained by reinforcement learning"), {})}

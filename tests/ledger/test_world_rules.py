@@ -65,6 +65,11 @@ def test_two_sizes_are_too_few_and_no_game_is_none():
     assert found.reason == "no measurement of objects in games"
 
 
+def test_a_claim_about_agents_says_what_it_needs():
+    found = verdict_on(claims(["S-22"])[0], Outcomes.of(measured(world(pong=FALLING)), "menagerie"))
+    assert found.word == "not tested" and "reinforcement learning" in found.reason
+
+
 def test_features_of_a_stem_see_beyond_what_was_masked_and_patches_do_not():
     found = features_see_beyond(10, 0)
     assert found.word == "supported" and "20 trials" in found.parts
