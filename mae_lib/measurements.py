@@ -20,6 +20,7 @@ from mae_lib.ledger import world_rules
 from mae_lib.ledger.claims import claims
 from mae_lib.ledger.design_rules import COST, DISTANCE, LONG
 from mae_lib.ledger.experiments import verdict_on, verdicts_of
+from mae_lib.ledger.occlusion_rules import CKA_AT
 from mae_lib.ledger.outcomes import (
     COLUMNS,
     COUPLED,
@@ -64,6 +65,7 @@ OCCLUDED = "occlusion, mean token, levelled"
 METRICS = {"ssim": ("ssim", 1.0), "fsimc": ("fsimc", 1.0), "psnr": ("psnr", 1.0),
            "neg mse": ("mse", -1.0)}
 SHARES = ("gradient share, near", "area share, near", "gradient share, far", "area share, far")
+DROPPED = (0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9)  # shares, of any tier
 CAUSES = ("position", "scale", "colour", *(f"level {i}" for i in range(5)))
 
 
@@ -126,7 +128,8 @@ OUTCOMES: dict[Study, dict[str, Place]] = {
     studies.FINETUNING: {"fine-tuned": _accuracy("fine-tuned")},
     studies.FEW_LABELS: {"few labels": _accuracy("few labels")},
     studies.OCCLUSION: {"cka": Place((OCCLUDED,), "cka"), "cka slope": Place((OCCLUDED,), "slope"),
-                        "retrieval": Place((OCCLUDED,), "retrieval", PERCENT)},
+                        "retrieval": Place((OCCLUDED,), "retrieval", PERCENT),
+                        **{f"{CKA_AT}{r:g}": Place((OCCLUDED,), f"cka {r:g}") for r in DROPPED}},
     studies.FROM_SCRATCH: {LONG: _accuracy("from scratch")},
     studies.DISTANCES: {DISTANCE: Place(("whole images, mean token",), DISTANCE)},
     studies.MOTION: {MOVES: _accuracy("motion probe, mean")},
