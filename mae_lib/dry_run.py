@@ -164,15 +164,11 @@ def _check(setting: Setting) -> None:
 def _network(size: str, name: str, patch: int, ratio: float, runs: list[Setting]) -> dict:
     shape, first = runs[0].shape, runs[0]
     macs = _of_an_image(first)
-    if first.kind:
-        made, _ = _built(first)
-        return {"network": size, "method": name, "patch": patch, "ratio": ratio,
-                "runs": len(runs), "parameters (M)": trained_parameters(made) / 1e6,
-                "GMACs an image": macs.forward / 1e9, "GMACs in a step": macs.step / 1e9}
+    trained = trained_parameters(_built(first)[0]) if first.kind else parameters(shape, name)
     row = {"network": size, "method": name, "patch": patch, "ratio": ratio, "runs": len(runs),
-           "parameters (M)": parameters(shape, name) / 1e6,
+           "parameters (M)": trained / 1e6,
            "GMACs an image": macs.forward / 1e9, "GMACs in a step": macs.step / 1e9}
-    for machine in MACHINES:
+    for machine in () if first.kind else MACHINES:  # of clips and games memory is not estimated
         row[machine.name] = memory(machine, shape, first.ratio, first.batch, name, first.augment)
     return row
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from types import ModuleType
 
 import pandas as pd
 
@@ -97,6 +98,12 @@ def over_patches(outcomes: str | tuple[str, ...], shape: Shape = up, levels=UNIT
     """A comparison of patches that are masking units, too."""
     names = (outcomes,) if isinstance(outcomes, str) else outcomes
     return Rule(Comparison(names, COUPLED, levels, shape), beside or {})
+
+
+def _rules(*modules: ModuleType) -> dict[str, Rule]:
+    """The rules that modules of their own hold."""
+    return {claim: Rule(test, beside) for module in modules
+            for claim, (test, beside) in module.RULES.items()}
 
 
 RULES: dict[str, Rule] = {
@@ -191,14 +198,9 @@ RULES: dict[str, Rule] = {
     "K-C1": Rule(single_rules.larger_patch_faster, {
         "in multiplications": partial(single_rules.larger_patch_faster, cost="macs")}),
     "K-T9": Rule(occlusion_rules.CONTRASTIVE_PROBES_BETTER),
-} | {claim: Rule(test, beside) for claim, (test, beside) in
-     (occlusion_rules.RULES | design_rules.RULES | target_rules.RULES
-      | video_rules.RULES).items()}
-
-
+} | _rules(occlusion_rules, design_rules, target_rules, video_rules)
 # Those of games are judged apart: on games, not on sets of pictures.
-EVERY = RULES | {claim: Rule(test, beside)
-                 for claim, (test, beside) in world_rules.RULES.items()}
+EVERY = RULES | _rules(world_rules)
 
 
 def verdicts_of(outcomes: pd.DataFrame, dataset: str) -> dict[str, Verdict]:

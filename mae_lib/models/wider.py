@@ -40,7 +40,7 @@ KINDS = {
     "mwm": Kind(mwm, WORLDS, {"reward": False}, clips=False),
     REWARDED: Kind(mwm, WORLDS, clips=False),
     "mwm patches": Kind(mwm, WORLDS, {"reward": False, "stem": False}, clips=False)}
-BUILDERS = {"mae_st": mae_st, "video_mae": video_mae, "siam_mae": siam_mae, "mwm": mwm}
+BUILDERS = {kind.build.__name__: kind.build for kind in KINDS.values()}  # as configs name them
 
 
 def build(name: str, preset: str, *, ratio: float, sampling: str | None = None,

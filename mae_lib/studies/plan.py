@@ -178,6 +178,12 @@ class Plan:
         return own | {"checkpoint": self.checkpoint,
                       "target": _described(self.checkpoint).target or "pixel"}
 
+    def beside_images(self, views: int, train_images: int) -> dict:
+        """What all runs on clips, or on games, share; these are made here, whatever lies on disk.
+        """
+        return self.recipe | {"views": views, "train_images": train_images, "root": None,
+                              "checkpoint": None}
+
     @property
     def core(self) -> list[Setting]:
         """Both series of Kong et al. with the ViT patch fixed: ratios, and masking units."""

@@ -78,7 +78,6 @@ def untrained(settings: list[Setting]) -> list[Setting]:
 
 
 def _base(plan: Plan, method: str) -> list[Setting]:
-    common = plan.recipe | {"views": plan.clip_views, "train_images": plan.clip_images,
-                            "root": None, "checkpoint": None, "target": TARGET}
+    common = plan.beside_images(plan.clip_views, plan.clip_images) | {"target": TARGET}
     return [Setting(dataset=DATASET, method=method, ratio=RATIO, seed=seed, **common)
             for seed in plan.clip_seeds]

@@ -14,6 +14,7 @@ from mae_lib.studies.pretraining import model
 from mae_lib.studies.sets import images_of
 from mae_lib.studies.settings import Setting, without_seed
 from mae_lib.studies.study import Study
+from mae_lib.studies.video import untrained
 
 METHODS = {PATCHES: "mwm patches", FEATURES: "mwm", REWARDED: "mwm reward"}
 EDGES = (1, 4, 16, 64, 256)  # pixels, of 64 x 64
@@ -24,7 +25,7 @@ def rows(plan: Plan) -> Rows:
     """By what is masked: patches, as MAE does, or what a stem makes of the frame, as MWM does."""
     found = {name: [s for game in plan.world_games for s in _base(plan, game, method)]
              for name, method in METHODS.items()}
-    return {"no training": [replace(s, views=0) for s in found[PATCHES]]} | found
+    return {"no training": untrained(found[PATCHES])} | found
 
 
 def every_run(plan: Plan) -> list[Setting]:
@@ -33,8 +34,7 @@ def every_run(plan: Plan) -> list[Setting]:
 
 
 def _base(plan: Plan, game: str, method: str) -> list[Setting]:
-    common = plan.recipe | {"views": plan.world_views, "train_images": plan.world_frames,
-                            "root": None, "checkpoint": None}
+    common = plan.beside_images(plan.world_views, plan.world_frames)
     return [Setting(dataset=game, method=method, ratio=RATIO, seed=seed, **common)
             for seed in plan.world_seeds]
 
