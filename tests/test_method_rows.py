@@ -364,6 +364,9 @@ class Asked(Outcomes):
         self.cells[outcome, series, level] = {}
         return {0: .31, 1: .3, 2: .29}
 
+    def outcomes(self):
+        return {outcome for outcomes in OUTCOMES.values() for outcome in outcomes}
+
     def untrained(self, outcome):
         return Outcomes("none", {}).untrained(outcome)
 
