@@ -157,6 +157,27 @@ def gain_beside_mask(table: pd.DataFrame, name: str) -> pd.Series:
     return table[more].mean(axis=1) - table[factorial(name, ("mask",))]
 
 
+def mask_tokens_cost_as_much(found: Outcomes, sesoi: tuple[float, ...]) -> Verdict:
+    """Beside O-16: dropping mask tokens adds as much to the probe with BYOL as with InfoNCE."""
+    pairs = {"InfoNCE": (CMAE, DROPPED), "BYOL": (BYOL, BYOL_DROPPED)}
+
+    def judge(table: pd.DataFrame) -> Verdict:
+        gains = {loss: table[without] - table[kept] for loss, (kept, without) in pairs.items()}
+        return alike(pd.DataFrame(gains), sesoi[0])
+    return guarded(found, LINEAR, at([name for pair in pairs.values() for name in pair]), judge)
+
+
+def probes_little_above_random(found: Outcomes, sesoi: tuple[float, ...]) -> Verdict:
+    """Beside O-22: by the probe MAE gains less than half of what MoCo v3 does."""
+    names = (SCRATCH, TABLE8[MAE], TABLE8[MOCO])
+
+    def judge(table: pd.DataFrame) -> Verdict:
+        none, mae, moco = (table[name] for name in names)
+        return all_of({"half of MoCo v3's gain": effect((moco - none) / 2 - (mae - none))},
+                      sesoi[0])
+    return judge(found.table(LINEAR, at(names)))
+
+
 def rank_reversal(found: Outcomes, sesoi: tuple[float, ...]) -> Verdict:
     """O-23: on few images the supervised network and MoCo v3 probe better than MAE and fine-tune
     worse."""
@@ -205,7 +226,8 @@ RULES: Mapping[str, tuple[Test, Mapping[str, Test]]] = {
     "O-15": (every(Methods(LINEAR, (CMAE, DROPPED)), Methods(TUNED, (DROPPED, CMAE), which=1)), {
         "linear probe alone": Methods(LINEAR, (CMAE, DROPPED))}),
     "O-16": (every(*(Methods(name, (BYOL, CMAE)) for name in (TUNED, LINEAR, FEW)),
-                   Methods(LINEAR, (BYOL, BYOL_DROPPED))), {}),
+                   *(Methods(LINEAR, pair) for pair in ((CMAE, DROPPED), (BYOL, BYOL_DROPPED)))), {
+        "mask tokens cost both as much": mask_tokens_cost_as_much}),
     "O-17": (every(*map(jitter_does_not_help, (LINEAR, TUNED, FEW))), {}),
     "O-18": (mask_matters_most, {}),
     "O-19": (Methods(TUNED, (SCRATCH, ONE), bare=True), {
@@ -214,7 +236,8 @@ RULES: Mapping[str, tuple[Test, Mapping[str, Test]]] = {
     "O-21": (Methods(TUNED, CHOSEN, alike), {}),
     # "Little above random" read literally: no pretraining falls short by less than the effect.
     "O-22": (every(Methods(LINEAR, (TABLE8[MAE], SCRATCH), not_below, bare=True),
-                   Methods(TUNED, (SCRATCH, TABLE8[MAE]), which=1, bare=True)), {}),
+                   Methods(TUNED, (SCRATCH, TABLE8[MAE]), which=1, bare=True)), {
+        "probe gains less than half of MoCo v3's": probes_little_above_random}),
     "O-23": (rank_reversal, {}),
     "O-24": (every(Methods(CKA, (SCRATCH, few(1))), Methods(CKA, (MAE, few(1)), alike)), {}),
 }
