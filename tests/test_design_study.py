@@ -78,7 +78,7 @@ def test_without_seeds_there_are_no_runs_and_other_tables_stay():
 
 
 def test_a_step_of_every_run_has_a_price():
-    from mae_lib.measurements import _cost
+    from mae_lib.measurements.table import _cost
 
     held = {name: _cost(settings[0])[COST] for name, settings in design.every_row(PLAN).items()}
     line, mlp, deep, own = (held[name] for name in rows.SIMMIM)
