@@ -1,7 +1,7 @@
 """The rule of every claim of the talk about design choices of MAE and SimMIM: runs compared.
 
 What is compared stands in :mod:`mae_lib.ledger.design_rows`; accuracies are percentages. Costs are
-counted, not timed: multiplications of a training step (:mod:`mae_lib.models.cost`).
+counted: multiplications of a training step (:mod:`mae_lib.models.cost`); but for S-12, on times.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from mae_lib.ledger.verdicts import (
 )
 
 LONG = "fine-tuned long"  # without pretraining, for as many images as the others see in all
-DISTANCE, COST = "relative distance", "step macs"
+DISTANCE, COST, SECONDS = "relative distance", "step macs", "seconds"
 DEEPEST = 8  # blocks up to which He et al.'s decoder gets better
 
 
@@ -95,6 +95,18 @@ def longer_above_simmim(found: Outcomes, sesoi: tuple[float, ...]) -> Verdict:
     return together({outcome: partial(guarded, found, outcome, cells,
                                       lambda table, least=least: up(table, least))
                      for outcome, least in ((LINEAR, sesoi[0]), (TUNED, sesoi[-1]))})
+
+
+def over_twice_as_fast(shallow: bool = False) -> Test:
+    """S-12: a step of MAE takes less than half of the time that it takes with mask tokens in the
+    encoder; He et al. have it with a decoder of one block, too. Rounds of a benchmark are runs."""
+    dropped = (DEPTH, 1.0) if shallow else (METHOD, MAE)
+
+    def test(found: Outcomes, sesoi: tuple[float, ...]) -> Verdict:
+        table = found.table(SECONDS, {"tokens": (METHOD, TOKENS), "dropped": dropped})
+        return all_of({"times as fast over 2, less 1":
+                       effect(table["tokens"] / table["dropped"] / 2 - 1)}, sesoi[0])
+    return test
 
 
 def cheaper(less: str, *others: str) -> Test:
@@ -140,6 +152,8 @@ RULES: Mapping[str, tuple[Test, Mapping[str, Test]]] = {
     "S-11": (with_cost(both((TOKENS, MAE)), MAE, TOKENS), {
         "by the probe": Methods(LINEAR, (TOKENS, MAE)),
         "after fine-tuning": Methods(TUNED, (TOKENS, MAE))}),
+    "S-12": (over_twice_as_fast(), {
+        "with a decoder of one block": over_twice_as_fast(shallow=True)}),
     "S-13": (every(over(LINEAR, SIZE, tendency), over(TUNED, SIZE, tendency, which=-1)), {}),
     "S-25": (over(DISTANCE, HIDDEN, lowest(0.75)), {}),
     "S-29": (both((SIMMIM[0], MAE)), {

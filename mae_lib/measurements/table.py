@@ -21,7 +21,7 @@ from mae_lib.ledger.verdicts import Verdict
 from mae_lib.ledger.world_rules import GAMES, object_error
 from mae_lib.models.cost import autoencoder_macs, method_macs
 from mae_lib.models.family import MAE
-from mae_lib.pages.costs import seconds_of_patches
+from mae_lib.pages.costs import seconds_of_steps
 from mae_lib.studies import Plan, Setting, Study, program, targets, worlds
 from mae_lib.studies.settings import DATASETS
 
@@ -69,7 +69,7 @@ def measurements(plan: Plan, only: Iterable[Study] | None = None) -> pd.DataFram
         rows += _of_objects(plan)
     if studies.TARGETS in wanted:
         rows += _of_pictures(plan)
-    rows += seconds_of_patches(plan)
+    rows += seconds_of_steps(plan)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

@@ -120,7 +120,7 @@ def _by_method(found: pd.DataFrame, head: str) -> pd.DataFrame:
                              sort=False, dropna=False)
     table = wide.index.to_frame(index=False).rename(columns={"row": head})
     for name in dict.fromkeys(found.method):
-        for column, whose in (("text", "ours"), ("paper", methods.PAPER)):
+        for column, whose in (("text", "ours"), ("paper", methods.KONG_ZHANG)):
             table[f"{whose}, {name}"] = wide[column, name].to_numpy()
     sets = table.pop("dataset").map(DATASETS)
     return table.assign(**{"data set": sets}) if sets.nunique() > 1 else table

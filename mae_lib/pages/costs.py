@@ -1,7 +1,8 @@
 """What training costs: multiplications counted, and times as the committed benchmark has them.
 
-The benchmark is ``benchmarks/masking_cost.py``. It times all models in turns, round by round, so
-that a round compares them on one machine under one load. Its results are read, never recomputed.
+The benchmarks are ``benchmarks/masking_cost.py`` and ``methods.py`` beside it. They time all models
+in turns, round by round, so that a round compares them on one machine under one load. Their results
+are read, never recomputed. CPU seconds are those of the wall clock on an idle machine.
 """
 
 from __future__ import annotations
@@ -13,42 +14,57 @@ import numpy as np
 import pandas as pd
 
 from mae_lib import runs
-from mae_lib.ledger.outcomes import COUPLED
+from mae_lib.ledger import design_rows
+from mae_lib.ledger.outcomes import COUPLED, METHOD
+from mae_lib.ledger.rows import MAE as PLAIN
 from mae_lib.ledger.statistics import Interval, t_interval
 from mae_lib.models.cost import autoencoder_macs
+from mae_lib.models.family import MAE, TOKENS
 from mae_lib.models.methods import PRESETS
 from mae_lib.studies import Plan
 
-RESULTS = runs.ROOT / "benchmarks" / "results" / "masking_cost.json"
+RESULTS = runs.ROOT / "benchmarks" / "results"
 SECONDS = "step cpu s, by round"
 PAPERS_MODEL = "vit_base_patch16"
+# What the benchmark calls the contenders of claim S-12, and where the ledger has them.
+TIMED = {MAE: (METHOD, PLAIN), TOKENS: (METHOD, design_rows.TOKENS),
+         "mae, decoder of one block": (design_rows.DEPTH, 1.0)}
 
 
 def step_seconds(sweep: str, preset: str) -> dict[float, list[float]]:
     """CPU seconds of a training step on one thread, ``{level: one value a round}``.
 
-    Empty if there is no benchmark of that preset. CPU seconds are those of the wall clock on a
-    machine that does nothing else.
+    Empty if there is no benchmark of that preset.
 
     Args:
         sweep: ``"ratios"`` or ``"coupled patches"``, whose levels are pixels.
     """
-    runs.note_read(RESULTS)
-    if not RESULTS.exists():
-        return {}
-    found = json.loads(RESULTS.read_text(encoding="utf-8"))
-    if found["provenance"].get("preset") != preset:
-        return {}
-    return {float(row["level"]): row[SECONDS] for row in found[sweep]}
+    return {float(row["level"]): row[SECONDS] for row in _timed("masking_cost", sweep, preset)}
 
 
-def seconds_of_patches(plan: Plan) -> list[tuple]:
-    """Rows for :func:`mae_lib.measurements.measurements`: seconds of a training step by patch, the
-    same for every data set. A round of the benchmark stands for a run."""
-    timed = step_seconds("coupled patches", plan.preset)
-    return [(dataset, COUPLED, patch, number, "seconds", value)
-            for dataset in plan.datasets for patch in plan.patches
-            for number, value in enumerate(timed.get(patch, ()))]
+def method_seconds(preset: str) -> dict[str, list[float]]:
+    """The same of every method, by its name in :mod:`mae_lib.models`."""
+    return {row["name"]: row[SECONDS] for row in _timed("methods", "methods", preset)}
+
+
+def seconds_of_steps(plan: Plan) -> list[tuple]:
+    """Rows for :func:`mae_lib.measurements.measurements`: seconds of a training step by patch and
+    by method, the same for every data set. A round of the benchmark stands for a run."""
+    patches, methods = step_seconds("coupled patches", plan.preset), method_seconds(plan.preset)
+    found = [(dataset, (COUPLED, patch), patches.get(patch, ()))
+             for dataset in plan.datasets for patch in plan.patches]
+    found += [(dataset, place, methods.get(name, ()))
+              for dataset in plan.method_datasets for name, place in TIMED.items()]
+    return [(dataset, *place, number, "seconds", value)
+            for dataset, place, values in found for number, value in enumerate(values)]
+
+
+def _timed(name: str, part: str, preset: str) -> list[dict]:
+    """Rows of a benchmark's results if there are any of this preset."""
+    path = RESULTS / f"{name}.json"
+    runs.note_read(path)
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return found[part] if found and found["provenance"].get("preset") == preset else []
 
 
 def cost_of_ratios(ratios: Sequence[float], preset: str) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from mae_lib.figures import COLOURS, MARKERS, WIDTH, style
 from mae_lib.ledger.rows import PHOTOGRAPH, few
 from mae_lib.ledger.summary import only, summarise, with_interval
 from mae_lib.models.views import Augmentation
-from mae_lib.pages import methods
+from mae_lib.pages import methods, papers
 from mae_lib.studies import Plan, Setting, family
 from mae_lib.studies.family import Rows
 from mae_lib.studies.sets import training_images
@@ -67,7 +67,7 @@ def same_images(plan: Plan) -> tuple[Rows, dict[str, dict[str, float]]]:
     """Table 8 under the names of its methods alone: rows, and the paper's numbers."""
     rows = {_method(name): settings for name, settings in family.table8(plan).items()}
     return rows, {measure: {_method(name): value for name, value in numbers.items()}
-                  for measure, numbers in methods.printed("S004.T8").items()}
+                  for measure, numbers in papers.printed("S004.T8").items()}
 
 
 def _method(name: str) -> str:
@@ -82,7 +82,7 @@ def ranked(found: pd.DataFrame, printed: methods.Printed, measures: Sequence[str
     sets.
     """
     theirs = pd.DataFrame({name: printed.get(name, {}) for name in measures}, dtype=float)
-    panels = {methods.PAPER: theirs.reindex(found.row.unique()).dropna()}
+    panels = {methods.KONG_ZHANG: theirs.reindex(found.row.unique()).dropna()}
     for dataset, part in found.groupby("dataset", sort=False):
         wide = part.pivot_table("value", "row", "measure", sort=False)
         panels[f"ours, {DATASETS[dataset]}"] = wide[measures].dropna()

@@ -1,8 +1,8 @@
-"""What the chapters on Kong and Zhang (CVPR 2023) share: methods compared, row by row."""
+"""Methods compared, row by row, with what papers print of them beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -11,30 +11,6 @@ from scipy import stats
 
 from mae_lib import figures, studies
 from mae_lib.evaluation.records import EvalRecord, paired_items
-from mae_lib.ledger import paper
-from mae_lib.ledger.rows import (
-    BOTH,
-    BYOL,
-    BYOL_DROPPED,
-    CLASS,
-    CMAE,
-    DROPPED,
-    EXTRAS,
-    IDENTITY,
-    INDEPENDENT,
-    JITTERED,
-    JITTERED_INPUT,
-    MOCO,
-    POOLED,
-    RMAE,
-    SCRATCH,
-    SUPERVISED,
-    factorial,
-    few,
-    longer,
-    on_few,
-)
-from mae_lib.ledger.rows import MAE as PLAIN
 from mae_lib.ledger.statistics import Interval, t_interval
 from mae_lib.ledger.summary import only, summarise, with_interval
 from mae_lib.models.family import MAE, is_autoencoder
@@ -42,7 +18,7 @@ from mae_lib.studies import Plan, Setting, Study, Sweep
 from mae_lib.studies.family import Rows
 from mae_lib.studies.settings import DATASETS
 
-PAPER = "Kong and Zhang"
+KONG_ZHANG = "Kong and Zhang"
 
 
 class Measure(NamedTuple):
@@ -65,19 +41,6 @@ MEASURES = {
     "effective rank": Measure(studies.OCCLUSION, "occlusion, mean token, levelled",
                               "effective rank", 1)}
 KEPT = ["row", "measure", "panel", "dataset", "value", "low", "high", "over", "seeds", "text"]
-# Which columns of the printed tables are which measure; which of our rows their rows are, in order.
-# Not ours: networks of others, methods that are not trained here, 300 epochs from scratch.
-COLUMNS = {"FT acc": "fine-tuned (%)", "lin prob": "linear probe (%)",
-           "FT10 acc": "few labels (%)", "PSNR": "PSNR (dB)"}
-PRINTED_ROWS: Mapping[str, tuple[str | None, ...]] = {
-    "S004.T1": (SCRATCH, None, MOCO, None, None, None, None, PLAIN, RMAE, INDEPENDENT, IDENTITY),
-    "S004.T2": (SCRATCH, MOCO, None, None, PLAIN, CMAE, longer(PLAIN), longer(CMAE)),
-    "S004.T3": (CLASS, POOLED, CMAE, BOTH),
-    "S004.T4": (PLAIN, JITTERED, JITTERED_INPUT, CMAE, DROPPED, BYOL, BYOL_DROPPED),
-    "S004.T6": (few(1, "crops"), few(10), few(10, "crops"), few(100), few(100, "crops"),
-                few(1000), few(1000, "crops"), SCRATCH, None),
-    "S004.T7": tuple(few(1000, how) for how in ("one class", "random", "each class")),
-    "S004.T8": (SCRATCH, *(on_few(name, 1000) for name in (SUPERVISED, MOCO, PLAIN, RMAE, CMAE)))}
 Printed = Mapping[str, Mapping[str, float]]
 
 
@@ -110,14 +73,15 @@ def measured(plan: Plan, rows: Rows, *measures: str) -> tuple[pd.DataFrame, list
     return found.assign(panel=name + found.measure)[KEPT], list(sweeps.values())
 
 
-def beside(found: pd.DataFrame, printed: Printed | None = None, head: str = "pretraining"
-           ) -> pd.DataFrame:
+def beside(found: pd.DataFrame, printed: Printed | None = None, head: str = "pretraining",
+           by: str = KONG_ZHANG) -> pd.DataFrame:
     """One row a row of the table: ours with intervals, the paper's number beside each measure.
 
     Args:
         found: of :func:`measured`, on one data set.
-        printed: ``{measure: {row: number}}``, as of :func:`printed`.
+        printed: ``{measure: {row: number}}``, as of :func:`mae_lib.pages.papers.printed`.
         head: what the first column is called.
+        by: who printed the numbers.
     """
     wide = found.pivot_table("text", "row", "measure", aggfunc="first", sort=False)
     order = list(dict.fromkeys(found.row))
@@ -125,21 +89,21 @@ def beside(found: pd.DataFrame, printed: Printed | None = None, head: str = "pre
     for measure in dict.fromkeys(found.measure):
         table[f"ours, {measure}"] = wide[measure].reindex(order).to_numpy()
         if printed and measure in printed:
-            table[f"{PAPER}, {measure}"] = [printed[measure].get(row) for row in order]
+            table[f"{by}, {measure}"] = [printed[measure].get(row) for row in order]
     return table
 
 
 def tables(found: pd.DataFrame, caption: str, printed: Printed | None = None,
-           head: str = "pretraining") -> str:
+           head: str = "pretraining", by: str = KONG_ZHANG) -> str:
     """:func:`beside` as HTML, a table a data set, named in the caption where there are several."""
     parts = list(found.groupby("dataset", sort=False))
     of = {name: f"{DATASETS[name]}: " if len(parts) > 1 else "" for name, _ in parts}
-    return "".join(figures.table(beside(part, printed, head), of[name] + caption, digits=1)
+    return "".join(figures.table(beside(part, printed, head, by), of[name] + caption, digits=1)
                    for name, part in parts)
 
 
 def gaps(plan: Plan, rows: Rows, measure: str, pairs: Iterable[tuple[str, str]],
-         printed: Printed | None = None) -> pd.DataFrame:
+         printed: Printed | None = None, by: str = KONG_ZHANG) -> pd.DataFrame:
     """How far the first row of each pair lies above the second, run by run: mean and every run.
 
     ``95 % interval`` is of the mean over training runs; of a single run it is over test images,
@@ -157,44 +121,17 @@ def gaps(plan: Plan, rows: Rows, measure: str, pairs: Iterable[tuple[str, str]],
         both = sorted(run for run in held[a].keys() & held[b].keys() if run[0] == data)
         found.append({"data set": DATASETS[data], "difference": f"{a} less {b}",
                       **_gap([(held[a][run], held[b][run]) for run in both], kind),
-                      PAPER: _printed_gap((printed or {}).get(measure, {}), a, b)})
-    absent = ["data set"] * (len(sets) < 2) + [PAPER] * (printed is None)
+                      by: _printed_gap((printed or {}).get(measure, {}), a, b)})
+    absent = ["data set"] * (len(sets) < 2) + [by] * (printed is None)
     return pd.DataFrame(found).drop(columns=absent)
 
 
-def spread(plan: Plan) -> str:
-    """What the intervals of a comparison of methods are, for captions."""
-    runs = len(plan.method_seeds)
-    if runs > 1:
+def spread(seeds: Collection[int]) -> str:
+    """What the intervals over one run a seed of each row are, for captions."""
+    if (runs := len(seeds)) > 1:
         return f"95 % intervals over {runs} training runs a row."
     return ("One training run a row: 95 % intervals are over test images and say nothing about "
             "another run.")
-
-
-def printed(table: str) -> dict[str, dict[str, float]]:
-    """The numbers of a table of Kong and Zhang under our names, ``{measure: {row: number}}``.
-
-    Rows without a counterpart are left out: what other papers trained, and training from scratch
-    for longer than fine-tuning takes. MAE is their own, of 100 epochs; MoCo v3 has 300. Which
-    augmentations a column of Table 5 has is in part inferred, as are images and crops of Table 6:
-    see the remarks of :func:`mae_lib.ledger.paper.table`. Table 5 does not say that its accuracies
-    are fine-tuned.
-
-    Args:
-        table: ``"S004.T1"`` to ``"S004.T8"``.
-
-    Raises:
-        ValueError: another table.
-    """
-    if table == "S004.T5":
-        return {COLUMNS["FT acc"]: _factorial(paper.table(table))}
-    if table not in PRINTED_ROWS:
-        raise ValueError(f"table must be one of S004.T1 to S004.T8, got {table!r}")
-    whole = paper.table(table)
-    return {COLUMNS[column]: {row: float(number) for row, number in
-                              zip(PRINTED_ROWS[table], whole[column], strict=True)
-                              if row is not None and pd.notna(number)}
-            for column in whole if column in COLUMNS}
 
 
 def with_printed(found: pd.DataFrame, printed: Printed) -> pd.DataFrame:
@@ -258,11 +195,3 @@ def _over_images(a: np.ndarray, b: np.ndarray, factor: float) -> Interval:
 
 def _printed_gap(numbers: Mapping[str, float], a: str, b: str) -> float:
     return round(numbers[a] - numbers[b], 1) if {a, b} <= numbers.keys() else np.nan
-
-
-def _factorial(table: pd.DataFrame) -> dict[str, float]:
-    """Both methods' numbers by cell of Table 5."""
-    subsets = [tuple(extra for extra, there in zip(EXTRAS, row, strict=True) if there)
-               for row in table[["patch masking", "cutmix", "color"]].itertuples(index=False)]
-    return {factorial(name, subset): float(number) for name in (PLAIN, CMAE)
-            for subset, number in zip(subsets, table[name], strict=True)}

@@ -19,7 +19,7 @@ from mae_lib.ledger.design_rows import (
     TOKENS,
     WIDTH,
 )
-from mae_lib.ledger.design_rules import COST, DISTANCE, LONG, RULES
+from mae_lib.ledger.design_rules import COST, DISTANCE, LONG, RULES, SECONDS
 from mae_lib.ledger.experiments import verdict_on, verdicts_of
 from mae_lib.ledger.outcomes import Outcomes
 from mae_lib.ledger.rows import MAE, SCRATCH
@@ -48,7 +48,8 @@ def the_talks_world() -> dict:
         (LINEAR, WIDTH): ((24, 48, 96, 192), (56, 60, 61, 58)),
         (LINEAR, SIZE): ((48, 96, 144), (50, 60, 65)), (TUNED, SIZE): ((48, 96, 144), (60, 70, 75))}
     named = {(LINEAR, METHOD): linear, (TUNED, METHOD): tuned, (COST, METHOD): costs,
-             (LONG, METHOD): {SCRATCH: 60}}
+             (LONG, METHOD): {SCRATCH: 60}, (SECONDS, METHOD): {MAE: 1, TOKENS: 2.6},
+             (SECONDS, DEPTH): {1: .8}}
     untrained = {(LINEAR, "untrained"): {0: 30}, (TUNED, "untrained"): {0: 40}}
     return named | untrained | {cell: dict(zip(at, values, strict=True))
                                 for cell, (at, values) in levels.items()}
@@ -85,7 +86,8 @@ BROKEN = [
     ("S-9", LINEAR, WIDTH, 24, 63), ("S-10", TUNED, METHOD, MLP, 67),
     ("S-10", TUNED, METHOD, DEEP, 67), ("S-10", COST, METHOD, DEEP, 1),
     ("S-11", LINEAR, METHOD, TOKENS, 61), ("S-11", TUNED, METHOD, TOKENS, 71),
-    ("S-11", COST, METHOD, TOKENS, .5), ("S-13", LINEAR, SIZE, 144, 40),
+    ("S-11", COST, METHOD, TOKENS, .5), ("S-12", SECONDS, METHOD, TOKENS, 1.9),
+    ("S-13", LINEAR, SIZE, 144, 40),
     ("S-13", TUNED, SIZE, 144, 50), ("S-25", DISTANCE, HIDDEN, 0.9, .7),
     ("S-29", LINEAR, METHOD, LINE, 61), ("S-29", TUNED, METHOD, LINE, 71)]
 

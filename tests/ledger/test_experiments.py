@@ -50,7 +50,7 @@ def test_every_claim_about_trained_networks_has_a_rule():
     theory = {f"K-T{i}" for i in (1, 2, 3, 4, 5, 6, 7, 8, 10)} | {"O-5"}
     assert set(RULES) - TALK == (ids | others) - theory
     talk = {c.id for c in claims_about("S003")}
-    undecided = {"S-12", "S-22"}  # needs times, needs agents
+    undecided = {"S-22"}  # needs agents
     assert talk - undecided - {"S-21", "S-23", "S-24", "S-30"} == TALK  # of games, by counting
     assert (len(ids), len(others)) == (75, 24) and others - theory == OCCLUSION
 

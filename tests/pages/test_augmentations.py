@@ -19,7 +19,7 @@ from mae_lib.models.family import NOTHING, method  # noqa: E402
 from mae_lib.models.masks import random_mask  # noqa: E402
 from mae_lib.models.methods import mae  # noqa: E402
 from mae_lib.models.views import Augmentation  # noqa: E402
-from mae_lib.pages import augmentations, methods  # noqa: E402
+from mae_lib.pages import augmentations, papers  # noqa: E402
 from mae_lib.studies import Setting, Sweep  # noqa: E402
 
 SETTING = Setting(preset="toy")
@@ -198,7 +198,7 @@ def beside_mask(values: dict[str, float], name: str) -> float:
 
 def test_effects_are_those_of_a_regression_with_all_interactions():
     plan, rows = results([0])
-    printed = methods.printed("S004.T5")[augmentations.MEASURE]
+    printed = papers.printed("S004.T5")[augmentations.MEASURE]
     table = augmentations.effects(plan, rows | {SCRATCH: []}, printed).set_index("gain by")
     assert table.index.tolist() == ["masking", "cutmix", "colour", "others, beside masking"]
     assert len(table.columns) == 6

@@ -1,6 +1,7 @@
 """Times come from the committed benchmark alone, and only where it is about the same model."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -22,18 +23,28 @@ ROUNDS = {4: [4.0, 5.0, 6.0, 4.4], 8: [2.0, 2.2, 3.1, 2.3], 16: [1.0, 1.5, 1.4, 
 @pytest.fixture
 def benchmark(tmp_path, monkeypatch):
     """Writes a benchmark's results and makes them the committed ones."""
-    monkeypatch.setattr(costs, "RESULTS", tmp_path / "costs.json")
+    monkeypatch.setattr(costs, "RESULTS", tmp_path)
     monkeypatch.setattr(runs, "find", lambda key, **_: None)
 
     def write(rounds, preset="laptop"):
         rows = [{"level": level, costs.SECONDS: values} for level, values in rounds.items()]
-        costs.RESULTS.write_text(json.dumps({"provenance": {"preset": preset}, "ratios": rows,
-                                               "coupled patches": rows}))
+        (tmp_path / "masking_cost.json").write_text(json.dumps(
+            {"provenance": {"preset": preset}, "ratios": rows, "coupled patches": rows}))
     return write
 
 
-def seconds() -> pd.DataFrame:
-    table = measurements(PLAN, [])
+@pytest.fixture
+def timed(tmp_path, benchmark):
+    """The same of methods."""
+    def write(rounds, preset="laptop"):
+        rows = [{"name": name, costs.SECONDS: values} for name, values in rounds.items()]
+        (tmp_path / "methods.json").write_text(json.dumps(
+            {"provenance": {"preset": preset}, "methods": rows}))
+    return write
+
+
+def seconds(plan: Plan = PLAN) -> pd.DataFrame:
+    table = measurements(plan, [])
     return table[table.outcome == "seconds"]
 
 
@@ -60,11 +71,30 @@ def test_whether_larger_patches_are_faster_is_decided_by_the_rounds(benchmark, r
         assert verdict.effect.n == 4 and verdict.effect.mean == pytest.approx(saved.mean())
 
 
+STEPS = {"mae": [1.0, 1.1, 1.2], "mae tokens": [2.4, 2.62, 2.88], "simmim": [9.0, 9.0, 9.0],
+         "mae, decoder of one block": [.5, .5, .6]}
+
+
+@pytest.mark.parametrize(("tokens", "word", "shallow"), [
+    (1.0, "supported", "supported"), (0.88, "supported (negligible)", "supported"),
+    (0.7, "not supported", "supported"), (0.35, "not supported", "not supported")])
+def test_whether_dropping_halves_the_time_is_decided_by_the_rounds(timed, tokens, word, shallow):
+    timed(STEPS | {"mae tokens": [tokens * s for s in STEPS["mae tokens"]]})
+    held = seconds(replace(PLAN, method_datasets=("menagerie",)))
+    held = held[held.series != "coupled"]
+    verdict = verdicts_of(pd.DataFrame(held, columns=list(COLUMNS)), "menagerie")["S-12"]
+    assert (verdict.word, verdict.beside["with a decoder of one block"].word) == (word, shallow)
+    expected = tokens * np.divide(STEPS["mae tokens"], STEPS["mae"]) / 2 - 1
+    assert verdict.effect.mean == pytest.approx(expected.mean())
+    assert set(held.dataset) == {"menagerie"} and len(held) == 9
+
+
 def test_times_of_another_model_or_none_at_all_are_not_there(benchmark):
-    assert not costs.RESULTS.exists() and seconds().empty
+    assert seconds().empty
     benchmark(ROUNDS, preset="toy")
     assert seconds().empty
-    assert costs.RESULTS in runs._read  # so that a chapter is stale once they are
+    for name in ("masking_cost", "methods"):  # so that a chapter is stale once they are there
+        assert costs.RESULTS / f"{name}.json" in runs._read
 
 
 def test_multiples_are_paired_by_round(benchmark):
@@ -85,3 +115,5 @@ def test_the_committed_benchmark_is_about_the_published_models():
     assert set(timed) == {4, 8, 16} and {len(values) for values in timed.values()} == {15}
     assert min(map(min, timed.values())) > 0
     assert set(costs.step_seconds("ratios", "laptop")) == {0.1, 0.25, 0.5, 0.75, 0.9}
+    methods = costs.method_seconds("laptop")
+    assert set(costs.TIMED) <= set(methods) and {len(values) for values in methods.values()} == {15}
