@@ -50,8 +50,8 @@ class Contender(NamedTuple):
 def contenders() -> dict[str, Callable[[], Contender]]:
     found = {name: lambda name=name: of_pictures(name) for name in METHODS}
     found[SHALLOW] = lambda: of_pictures(MAE, decoder_depth=1)
-    return found | {name: lambda name=name: wider_one(name) for name in wider.KINDS
-                    if name != wider.REWARDED}  # which differs from "mwm" by one token
+    return found | {name: lambda name=name: wider_one(name) for name, kind in wider.KINDS.items()
+                    if not kind.partner and name != wider.REWARDED}  # "mwm" and one token
 
 
 def of_pictures(name: str, **changes) -> Contender:

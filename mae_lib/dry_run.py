@@ -210,6 +210,9 @@ def _macs(plan: Plan, study: Study, setting: Setting) -> float:
     shape, kind = setting.shape, study.kind
     if kind == "pretraining":
         return setting.views * _of_an_image(setting).step
+    if kind == "partners":  # which trains its networks itself
+        tested = 2 * plan.world_test_frames * _of_an_image(setting).forward
+        return setting.views * _of_an_image(setting).step + tested
     each = (autoencoder_macs(shape, setting.ratio).total if kind in ("reconstruction", "locality")
             else encoder_macs(shape | {"size": _scene(setting)}) if kind == "detection"
             else _encoding(setting) if setting.kind
@@ -266,8 +269,10 @@ def _built(setting: Setting) -> tuple[nn.Module, torch.Tensor]:
     """A network of clips or of world models, and something that it can be counted on."""
     made = build(setting.method, setting.preset, ratio=setting.ratio, sampling=setting.sampling,
                  seed=0, **setting.shape)
-    frames = [setting.shape["frames"]] if setting.kind.clips else []
-    return made, torch.zeros(1, 3, *frames, setting.size, setting.size)
+    clips = setting.kind.clips or setting.kind.partner == "past"
+    frames = [setting.shape["frames"]] if clips else []
+    views = [2] if setting.kind.partner == "view" else []
+    return made, torch.zeros(1, *views, 3, *frames, setting.size, setting.size)
 
 
 def _encoding(setting: Setting) -> int:

@@ -46,7 +46,8 @@ from mae_lib.training.schedule import Recipe
 COUNT = 24
 COMMON = {"preset": "toy", "views": 48, "batch": 16, "lr": 1e-3, "train_images": COUNT}
 SMALL = COMMON | {"patch": 8, "width": 16, "depth": 1, "decoder_width": 8, "seed": 2}
-OF_FRAMES = [name for name, kind in KINDS.items() if not kind.clips and "reward" not in name]
+OF_FRAMES = [name for name, kind in KINDS.items()
+             if not (kind.clips or kind.partner or "reward" in name)]
 OF_CLIPS = [name for name, kind in KINDS.items() if kind.clips]
 RUNS = {name: Setting(dataset="menagerie_clips", method=name, **SMALL) for name in OF_CLIPS} | {
     name: Setting(method=name, **SMALL) for name in OF_FRAMES}

@@ -30,6 +30,7 @@ from mae_lib.models.family import (
 from mae_lib.models.masks import visible_count
 from mae_lib.models.patches import patch_grid
 from mae_lib.models.siamese import SECOND_RATIO
+from mae_lib.models.worlds.memory import BYTES
 
 TRAINED = 3  # a training step takes three forward passes, where gradients flow
 # Bytes that one block keeps for its backward pass, for each token and unit of width: 16 numbers in
@@ -150,8 +151,9 @@ def counted(network: nn.Module, inputs: Tensor) -> int:
     method its training loss, of an encoder everything shown."""
     drawn = ()
     if hasattr(network, "sample_mask"):
-        points = {"rewards": torch.zeros(1)} if network.config.get("reward") else {}
-        drawn = (network.sample_mask(1, torch.Generator().manual_seed(0), **points),)
+        more = {"rewards": torch.zeros(1)} if network.config.get("reward") else {}
+        more |= {"memory": torch.zeros(1, BYTES)} if "memory_ratio" in network.config else {}
+        drawn = (network.sample_mask(1, torch.Generator().manual_seed(0), **more),)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
         network(inputs, *drawn)
     return counter.get_total_flops() // 2

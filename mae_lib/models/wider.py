@@ -11,7 +11,10 @@ from mae_lib.models.clips.methods import mae_st, video_mae
 from mae_lib.models.clips.presets import MAE_ST, SIAM_MAE, VIDEO_MAE
 from mae_lib.models.clips.siamese import siam_mae
 from mae_lib.models.worlds.autoencoder import mwm
-from mae_lib.models.worlds.presets import WORLDS
+from mae_lib.models.worlds.memory import mwm_memory
+from mae_lib.models.worlds.presets import PAIRS, WORLDS
+from mae_lib.models.worlds.siamese import siam_mwm
+from mae_lib.models.worlds.views import mwm_views
 
 
 class Kind(NamedTuple):
@@ -19,6 +22,7 @@ class Kind(NamedTuple):
 
     Args:
         clips: whether it learns from clips; from single frames otherwise.
+        partner: what it sees beside a frame, see :mod:`mae_lib.studies.partners`.
         sampled: whether it is told a sampling of masks.
         symmetric: whether both frames of a pair are masked alike.
     """
@@ -27,6 +31,7 @@ class Kind(NamedTuple):
     presets: Mapping[str, Mapping]
     options: Mapping = {}
     clips: bool = True
+    partner: str = ""
     sampled: bool = False
     symmetric: bool = False
 
@@ -39,7 +44,11 @@ KINDS = {
     "siam-mae symmetric": Kind(siam_mae, SIAM_MAE, symmetric=True),
     "mwm": Kind(mwm, WORLDS, {"reward": False}, clips=False),
     REWARDED: Kind(mwm, WORLDS, clips=False),
-    "mwm patches": Kind(mwm, WORLDS, {"reward": False, "stem": False}, clips=False)}
+    "mwm patches": Kind(mwm, WORLDS, {"reward": False, "stem": False}, clips=False),
+    "mwm views": Kind(mwm_views, WORLDS, clips=False, partner="view"),
+    "mwm view hidden": Kind(mwm_views, WORLDS, {"whole": True}, clips=False, partner="view"),
+    "mwm memory": Kind(mwm_memory, WORLDS, clips=False, partner="memory"),
+    "siam-mwm": Kind(siam_mwm, PAIRS, clips=False, partner="past")}
 BUILDERS = {kind.build.__name__: kind.build for kind in KINDS.values()}  # as configs name them
 
 

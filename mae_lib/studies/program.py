@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mae_lib.models.family import MAE, is_autoencoder
-from mae_lib.studies import design, family, video, worlds
+from mae_lib.studies import design, family, partners, video, worlds
 from mae_lib.studies.attention import ATTENTION
 from mae_lib.studies.clips import CLIP_TUNING, MOTION, PROPAGATION, TRACKING_BOUNDS
 from mae_lib.studies.cue_conflict import CUE_CONFLICT
@@ -15,6 +15,7 @@ from mae_lib.studies.latents import LATENTS, PIXEL_LATENTS
 from mae_lib.studies.locality import LOCALITY
 from mae_lib.studies.losses import LOSSES
 from mae_lib.studies.occlusion import OCCLUSION, PIXEL_OCCLUSION, TUNED_OCCLUSION
+from mae_lib.studies.partners import PARTNERS
 from mae_lib.studies.plan import ARMS, Plan
 from mae_lib.studies.pretraining import PRETRAINING
 from mae_lib.studies.probing import LARS_PROBE, LINEAR_PROBE, PIXEL_PROBE
@@ -43,7 +44,8 @@ def program(plan: Plan) -> dict[Study, list[Setting]]:
 def _on_games(plan: Plan) -> dict[Study, list[Setting]]:
     runs = worlds.every_run(plan)
     trained = [s for s in runs if s.views]
-    return {PRETRAINING: trained, LOSSES: trained, SMALL_OBJECTS: runs}
+    return {PRETRAINING: trained, LOSSES: trained, SMALL_OBJECTS: runs,
+            PARTNERS: _all(partners.rows(plan))}
 
 
 def _on_clips(plan: Plan) -> dict[Study, list[Setting]]:

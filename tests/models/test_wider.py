@@ -12,7 +12,10 @@ from mae_lib.models.encoder import Encoder
 from mae_lib.models.methods import MaskedAutoencoder
 from mae_lib.models.wider import KINDS, build, rebuilt
 from mae_lib.models.worlds.autoencoder import WorldAutoencoder
+from mae_lib.models.worlds.memory import FrameAndMemory
+from mae_lib.models.worlds.siamese import FeatureSiamMAE
 from mae_lib.models.worlds.stem import Stem
+from mae_lib.models.worlds.views import TwoViews
 
 # Which network a name stands for, what it looks at, and tokens along each axis at toy size.
 MADE = {"mae-st": (MaskedAutoencoder, ClipEncoder, (4, 8, 8)),
@@ -20,8 +23,14 @@ MADE = {"mae-st": (MaskedAutoencoder, ClipEncoder, (4, 8, 8)),
         "siam-mae": (SiamMAE, Encoder, (8, 8)), "siam-mae symmetric": (SiamMAE, Encoder, (8, 8)),
         "mwm": (WorldAutoencoder, Encoder, (4, 4)),
         "mwm reward": (WorldAutoencoder, Encoder, (4, 4)),
-        "mwm patches": (WorldAutoencoder, Encoder, (4, 4))}
+        "mwm patches": (WorldAutoencoder, Encoder, (4, 4)),
+        "mwm views": (TwoViews, Encoder, (4, 4)),
+        "mwm view hidden": (TwoViews, Encoder, (4, 4)),
+        "mwm memory": (FrameAndMemory, Encoder, (4, 4)),
+        "siam-mwm": (FeatureSiamMAE, Encoder, (4, 4))}
 CLIPS = ("mae-st", "videomae", "siam-mae", "siam-mae symmetric")
+PARTNERS = {"mwm views": "view", "mwm view hidden": "view", "mwm memory": "memory",
+            "siam-mwm": "past"}
 SAMPLED = ("mae-st", "videomae")
 MEAN, STD = (0.25, 0.5, 0.75), (0.5, 0.25, 0.125)
 
@@ -32,20 +41,24 @@ def toy(name: str, ratio: float = 0.75, seed: int = 0, **settings):
 
 def shown_to(name: str, batch: int = 2) -> torch.Tensor:
     """Noise in the shape that a method learns from: clips, or single frames."""
-    frames = (8,) if name in CLIPS else ()
-    return torch.rand(batch, 3, *frames, 32, 32, generator=torch.Generator().manual_seed(1))
+    frames = (8,) if name in (*CLIPS, "siam-mwm") else ()
+    views = (2,) if PARTNERS.get(name) == "view" else ()
+    return torch.rand(batch, *views, 3, *frames, 32, 32,
+                      generator=torch.Generator().manual_seed(1))
 
 
 def drawn(model, batch: int = 2):
-    """Masks, and points where these are predicted, too."""
-    points = {"rewards": torch.arange(batch)} if model.config.get("reward") else {}
-    return model.sample_mask(batch, torch.Generator().manual_seed(0), **points)
+    """Masks, and points and bytes where these are wanted, too."""
+    more = {"rewards": torch.arange(batch)} if model.config.get("reward") else {}
+    more |= {"memory": torch.zeros(batch, 128)} if "memory_ratio" in model.config else {}
+    return model.sample_mask(batch, torch.Generator().manual_seed(0), **more)
 
 
 def test_all_kinds_are_known_here():
     assert set(KINDS) == set(MADE)
     assert {name for name, kind in KINDS.items() if kind.clips} == set(CLIPS)
     assert {name for name, kind in KINDS.items() if kind.sampled} == set(SAMPLED)
+    assert {name: kind.partner for name, kind in KINDS.items() if kind.partner} == PARTNERS
 
 
 @pytest.mark.parametrize("name", MADE)
@@ -65,13 +78,13 @@ def test_names_stand_for_these_networks(name):
 def test_a_kind_learns_from_what_it_says(name, preset):
     made = build(name, preset, ratio=0.75, seed=0)
     side = made.encoder.size[0]
-    inputs = torch.nn.functional.interpolate(shown_to(name).flatten(0, -4), side)
+    inputs = torch.nn.functional.interpolate(shown_to(name).flatten(0, -4), side)  # any shape
     inputs = inputs.unflatten(0, shown_to(name).shape[:-3])
     loss = made(inputs, drawn(made))
     loss.backward()
     assert loss.isfinite() and loss.ndim == 0
     assert all(p.grad.abs().sum() > 0 for p in made.encoder.blocks[0].mlp.parameters())
-    other = inputs[:, :, 0] if name in CLIPS else inputs[:, :, None]
+    other = inputs[:, :, 0] if inputs.ndim > 4 else inputs[:, :, None]
     with pytest.raises(ValueError, match="must have shape"):
         made(other, drawn(made))
 
@@ -80,7 +93,9 @@ def test_a_kind_learns_from_what_it_says(name, preset):
 @pytest.mark.parametrize("name", MADE)
 def test_the_ratio_is_the_share_that_is_hidden(name, ratio):
     mask, tokens = drawn(toy(name, ratio)), math.prod(MADE[name][2])
-    assert mask.hidden.shape == (2, round(ratio * tokens))
+    hidden = round(ratio * tokens)
+    both = {"mwm views": 2 * hidden, "mwm view hidden": hidden + tokens}  # of two views
+    assert mask.hidden.shape == (2, both.get(name, hidden))
     assert mask.visible.shape[1] + mask.hidden.shape[1] == tokens
 
 
