@@ -9,9 +9,11 @@ from test_plan import PARAMETERS
 
 from mae_lib import studies
 from mae_lib.data.atari import record
+from mae_lib.evaluation.pixels import to_pixels
 from mae_lib.evaluation.small_objects import small_object_records
 from mae_lib.ledger.world_rules import FEATURES, GAMES, PATCHES, REWARDED, object_error
 from mae_lib.measurements import judged_on_games, measurements
+from mae_lib.models.masks import Mask
 from mae_lib.models.worlds.autoencoder import WorldAutoencoder
 from mae_lib.models.worlds.stem import Stem
 from mae_lib.studies import Plan, program, worlds
@@ -104,6 +106,25 @@ def test_errors_are_those_of_the_metric_and_stand_where_the_ledger_looks():
     name = "object error over background error, 1 to 3 px"
     assert here[here.level == 1].value.tolist() == [found[name]]
     assert judged_on_games(table)["S-21"].word == "not tested"
+
+
+@pytest.mark.parametrize("count", [40, 10])
+def test_a_film_is_of_the_frames_in_the_middle(count):
+    setting = replace(SMALL, views=0)
+    result = studies.SMALL_OBJECTS(setting, world_test_frames=count)
+    drawn, hidden = result.value["drawn"], result.value["hidden"]
+    rows = worlds.filmed(count)
+    length = min(16, count)
+    assert drawn.shape == (length, 3, 32, 32) and hidden.shape == (length, 32, 32)
+    assert (hidden.reshape(length, -1).mean(1) == 0.75).all()
+    frames = studies.images_of(setting, "test", count)
+    assert rows.stop - rows.start >= length and abs(rows.start + 8 - count // 2) <= 8
+    network = studies.model(setting)
+    cells = torch.from_numpy(hidden[:, ::8, ::8].reshape(length, -1))
+    order = cells.int().argsort(dim=1, stable=True)
+    prediction = network.predict(frames.batch(rows), Mask(order[:, :4], order[:, 4:]))
+    pixels = to_pixels(prediction, frames.batch(rows), network).pixels
+    assert (pixels * 255 - torch.from_numpy(drawn)).abs().max() < 0.51
 
 
 @pytest.mark.parametrize(("wrong", "message"), [

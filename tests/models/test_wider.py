@@ -96,7 +96,7 @@ def test_the_ratio_is_the_share_that_is_hidden(name, ratio):
     hidden = round(ratio * tokens)
     both = {"mwm views": 2 * hidden, "mwm view hidden": hidden + tokens}  # of two views
     assert mask.hidden.shape == (2, both.get(name, hidden))
-    assert mask.visible.shape[1] + mask.hidden.shape[1] == tokens
+    assert mask.visible.shape[1] + mask.hidden.shape[1] == (2 if "view" in name else 1) * tokens
 
 
 def test_only_where_a_pair_is_masked_alike_is_the_past_hidden_too():
