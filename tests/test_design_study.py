@@ -19,7 +19,8 @@ from mae_lib.studies.distances import features, numbers
 
 CHANGES = {
     rows.CROPPED: {"augment": "mask+crop"}, rows.FIXED_CROP: {"augment": "mask+fixed"},
-    rows.COLOURED: {"augment": "mask+crop+colour"}, rows.GRID: {"sampling": "grid"},
+    rows.COLOURED: {"method": "mae jittered", "augment": "mask+crop+colour"},
+    rows.GRID: {"sampling": "grid"},
     rows.BLOCK: {"sampling": "block"}, rows.BLOCK_HALF: {"sampling": "block", "ratio": 0.5},
     rows.TOKENS: {"method": "mae tokens"}, rows.UNIFORM: {"method": "u-mae"},
     **{row: {"method": name, "ratio": 0.6, "unit": 8} for row, name in zip(
@@ -48,6 +49,13 @@ def test_a_row_is_mae_with_one_thing_changed():
 def test_a_series_varies_what_it_is_named_for(name):
     assert design.series(PLAN, name) == {level: [replace(s, **change) for s in BASE]
                                          for level, change in LEVELS[name].items()}
+
+
+def test_colours_change_what_is_predicted_too():
+    """He et al. change the picture before the network sees it."""
+    setting = design.augmentation(PLAN)[rows.COLOURED][0]
+    network = studies.network(replace(setting, train_images=64))
+    assert network.augment.colour and network.augment.crop and network.jittered_target
 
 
 def test_an_unknown_series_is_refused():

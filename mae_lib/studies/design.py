@@ -44,9 +44,11 @@ def own(plan: Plan) -> Plan:
 
 
 def augmentation(plan: Plan) -> Rows:
-    """Table 1e: what pictures are changed by before they are masked; MAE's own are not."""
-    ways = {FIXED_CROP: "mask+fixed", CROPPED: "mask+crop", COLOURED: "mask+crop+colour"}
-    return _with(plan, {name: {"augment": words} for name, words in ways.items()})
+    """Table 1e: what pictures are changed by before they are masked; MAE's own are not. Whatever
+    is done to a picture is done to what has to be predicted, too."""
+    coloured = {"method": models.JITTERED, "augment": "mask+crop+colour"}
+    return _with(plan, {FIXED_CROP: {"augment": "mask+fixed"}, CROPPED: {"augment": "mask+crop"},
+                        COLOURED: coloured})
 
 
 def sampling(plan: Plan) -> Rows:
