@@ -19,9 +19,8 @@ from mae_lib.ledger.outcomes import COLUMNS, RATIO, Outcomes
 from mae_lib.ledger.target_rules import PICTURES
 from mae_lib.ledger.verdicts import Verdict
 from mae_lib.ledger.world_rules import GAMES, object_error
-from mae_lib.models.cost import autoencoder_macs, method_macs
-from mae_lib.models.family import MAE
-from mae_lib.pages.costs import seconds_of_steps
+from mae_lib.models.cost import autoencoder_macs
+from mae_lib.pages.costs import seconds_of_steps, step_macs
 from mae_lib.studies import Plan, Setting, Study, program, targets, worlds
 from mae_lib.studies.settings import DATASETS
 
@@ -126,8 +125,7 @@ def _cost(setting: Setting) -> dict[str, float]:
     """Multiplications of one training image: of a step, and of MAE's encoder forward."""
     if setting.kind:
         return {}
-    step = method_macs(setting.method or MAE, setting.shape, setting.ratio, augment=setting.augment,
-                       batch=setting.batch).step
+    step = step_macs(setting)
     if setting.method or setting.augment:
         return {COST: step}
     return {COST: step, "macs": autoencoder_macs(setting.shape, setting.ratio).encoder}

@@ -36,6 +36,7 @@ MEASURES = {
     "linear probe, mean token (%)": Measure(studies.LINEAR_PROBE, "linear probe, mean"),
     "fine-tuned (%)": Measure(studies.FINETUNING, "fine-tuned"),
     "few labels (%)": Measure(studies.FEW_LABELS, "few labels"),
+    "from scratch (%)": Measure(studies.FROM_SCRATCH, "from scratch"),
     "PSNR (dB)": Measure(studies.RECONSTRUCTION, "own masks, pasted", "psnr", 1, 2),
     "PSNR, hidden (dB)": Measure(studies.RECONSTRUCTION, "own masks, hidden", "psnr", 1, 2),
     "effective rank": Measure(studies.OCCLUSION, "occlusion, mean token, levelled",
@@ -74,7 +75,7 @@ def measured(plan: Plan, rows: Rows, *measures: str) -> tuple[pd.DataFrame, list
 
 
 def beside(found: pd.DataFrame, printed: Printed | None = None, head: str = "pretraining",
-           by: str = KONG_ZHANG) -> pd.DataFrame:
+           by: str = KONG_ZHANG, rows: Iterable[str] | None = None) -> pd.DataFrame:
     """One row a row of the table: ours with intervals, the paper's number beside each measure.
 
     Args:
@@ -82,9 +83,10 @@ def beside(found: pd.DataFrame, printed: Printed | None = None, head: str = "pre
         printed: ``{measure: {row: number}}``, as of :func:`mae_lib.pages.papers.printed`.
         head: what the first column is called.
         by: who printed the numbers.
+        rows: in this order, those of ours that were not measured included; as found if None.
     """
     wide = found.pivot_table("text", "row", "measure", aggfunc="first", sort=False)
-    order = list(dict.fromkeys(found.row))
+    order = list(dict.fromkeys(found.row if rows is None else rows))
     table = pd.DataFrame({head: order})
     for measure in dict.fromkeys(found.measure):
         table[f"ours, {measure}"] = wide[measure].reindex(order).to_numpy()
@@ -124,6 +126,17 @@ def gaps(plan: Plan, rows: Rows, measure: str, pairs: Iterable[tuple[str, str]],
                       by: _printed_gap((printed or {}).get(measure, {}), a, b)})
     absent = ["data set"] * (len(sets) < 2) + [by] * (printed is None)
     return pd.DataFrame(found).drop(columns=absent)
+
+
+def gaps_by_measure(plan: Plan, rows: Rows, measures: Iterable[str],
+                    pairs: Iterable[tuple[str, str]], printed: Printed | None = None,
+                    by: str = KONG_ZHANG) -> pd.DataFrame:
+    """:func:`gaps` of several measures as one table, pair by pair."""
+    pairs = list(pairs)
+    parts = {m: gaps(plan, rows, m, pairs, printed, by) for m in measures}
+    found = pd.concat(parts, names=["measure"]).reset_index("measure").sort_index(kind="stable")
+    found.insert(0, "difference", found.pop("difference"))
+    return found.reset_index(drop=True)
 
 
 def spread(seeds: Collection[int]) -> str:

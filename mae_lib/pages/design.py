@@ -1,0 +1,150 @@
+"""What the chapters on design choices show: series over levels beside the papers' numbers, masks
+and views as pictures, MAE against long training from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from mae_lib.ledger import paper
+from mae_lib.ledger.design_rows import DEPTH, WIDTH
+from mae_lib.ledger.rows import MAE, SCRATCH
+from mae_lib.models import family as models
+from mae_lib.models.masks import Mask
+from mae_lib.models.methods import PRESETS, mae
+from mae_lib.pages import costs, methods
+from mae_lib.pages.papers import COLUMNS
+from mae_lib.studies import Plan, Setting, Sweep, design, family, images_of
+from mae_lib.studies.family import Rows
+
+HE = "He et al."
+MEASURES = ("linear probe (%)", "linear probe, mean token (%)", "fine-tuned (%)")
+SCRATCH_LONG = "no pretraining, long"
+Levels = Mapping[float, Sequence[Setting]]
+# Printed series: table, the column of its levels, and what one of them is counted in.
+PRINTED = {DEPTH: ("S003.decoder_depth", "blocks", 1),
+           WIDTH: ("S003.decoder_width", "dim", PRESETS["vit_large_patch16"]["width"])}
+
+
+def levels(plan: Plan, name: str) -> dict[float, list[Setting]]:
+    """The runs of a series of :mod:`mae_lib.studies.design`, by level in ascending order; widths
+    of decoders as shares of the encoder's, so that networks of all sizes can be compared."""
+    unit = PRESETS[plan.preset]["width"] if name == WIDTH else 1
+    return {level / unit: found for level, found in sorted(design.series(plan, name).items())}
+
+
+def printed_levels(name: str) -> methods.Printed:
+    """What He et al. print of a series, ``{measure: {level: number}}``, levels as in
+    :func:`levels`; nothing of a series that the talk shows without numbers."""
+    if name not in PRINTED:
+        return {}
+    table, column, unit = PRINTED[name]
+    whole = paper.table(table)
+    return {COLUMNS[c]: {level / unit: float(number) for level, number in
+                         zip(whole[column], whole[c], strict=True)}
+            for c in whole if c in COLUMNS}
+
+
+def curves(found: pd.DataFrame, printed: methods.Printed | None = None,
+           by: str = HE) -> pd.DataFrame:
+    """Rows for :func:`mae_lib.figures.ratio_curves`: panels of ours, then those of the printed
+    numbers of the same measures, on scales of their own; ``whose`` tells them apart.
+
+    Args:
+        found: of :func:`mae_lib.pages.methods.measured`, levels as rows.
+    """
+    theirs = [{"row": level, "panel": f"{by}: {measure}", "value": number, "whose": by}
+              for measure, part in (printed or {}).items() if measure in set(found.measure)
+              for level, number in part.items()]
+    ours = found.assign(whose="ours")
+    return pd.concat([ours, pd.DataFrame(theirs)], ignore_index=True) if theirs else ours
+
+
+def by_level(found: pd.DataFrame, runs: Levels, head: str, printed: methods.Printed | None = None,
+             by: str = HE) -> pd.DataFrame:
+    """One row a level, ours or theirs: what a training step takes, and what was measured.
+
+    Args:
+        found: of :func:`mae_lib.pages.methods.measured`, on one data set, levels as rows.
+        runs: of :func:`levels`.
+        head: what the levels are.
+    """
+    numbers = {measure: {f"{level:g}": number for level, number in part.items()}
+               for measure, part in (printed or {}).items()}
+    every = {level for part in (printed or {}).values() for level in part} | set(found.row)
+    order = [f"{level:g}" for level in sorted(every)]
+    steps = {f"{level:g}": costs.step_macs(part[0]) / 1e6 for level, part in runs.items()}
+    named = found.assign(row=found.row.map("{:g}".format))
+    table = methods.beside(named, numbers, head, by, order)
+    table.insert(1, "step (million)", [steps.get(level, np.nan) for level in order])
+    return table
+
+
+def from_scratch(plan: Plan) -> tuple[pd.DataFrame, list[Sweep]]:
+    """MAE and a short fine-tuning, the same fine-tuning alone, and training with labels for as many
+    pictures as MAE and fine-tuning see together: rows of :func:`mae_lib.pages.methods.measured`,
+    all as fine-tuned, and the sweeps that they came from.
+    """
+    here, short = design.own(plan), "fine-tuned (%)"
+    found, sweeps = methods.measured(plan, family.rows(here, SCRATCH, MAE), short)
+    scratch = {SCRATCH_LONG: family.scratch(here)}
+    long, more = methods.measured(plan, scratch, "from scratch (%)")
+    renamed = long.assign(measure=short, panel=long.panel.str.replace("from scratch (%)", short))
+    return pd.concat([found, renamed], ignore_index=True), sweeps + more
+
+
+def printed_from_scratch() -> methods.Printed:
+    """He et al.'s numbers of the same: their own training from scratch, and MAE."""
+    numbers = paper.table("S003.mae_scratch").iloc[0]
+    return {"fine-tuned (%)": {SCRATCH_LONG: float(numbers["scratch our impl"]),
+                               MAE: float(numbers["baseline MAE"])}}
+
+
+def pictures_seen(plan: Plan) -> dict[str, tuple[int, int]]:
+    """How many pictures a row of :func:`from_scratch` sees without and with labels, repetitions
+    counted."""
+    short = plan.finetune_epochs * plan.probe_images
+    return {SCRATCH: (0, short), MAE: (plan.method_views, short),
+            SCRATCH_LONG: (0, plan.scratch_epochs * plan.probe_images)}
+
+
+def masks(rows: Rows, count: int, seed: int = 0) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """What :func:`mae_lib.figures.mask_grid` draws: test images, and where the masks of training
+    of each row hide them, bool ``[count,h,w]``."""
+    chosen = {row: settings[0] for row, settings in rows.items() if settings}
+    images = images_of(next(iter(chosen.values())), "test", count).batch(slice(count))
+    hidden = {}
+    for row, setting in chosen.items():
+        made = _untrained(setting)
+        drawn = made.sample_mask(count, torch.Generator().manual_seed(seed))
+        hidden[row] = Mask(drawn.visible, drawn.hidden).binary().bool().numpy().reshape(
+            count, *made.encoder.grid)
+    return images.numpy(), hidden
+
+
+def views(rows: Rows, count: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """What :func:`mae_lib.figures.reconstruction_grid` draws: ``count`` test images, before they
+    are masked, as each row changes them in training, ``[count,3,H,W]`` in [0, 1]. The same random
+    numbers for all rows."""
+    chosen = {row: settings[0] for row, settings in rows.items() if settings}
+    images = images_of(next(iter(chosen.values())), "test", count).batch(slice(count))
+    found = {}
+    for row, setting in chosen.items():
+        augment = getattr(_untrained(setting), "augment", None)
+        drawn = augment and augment.draw(count, 1, torch.Generator().manual_seed(seed))
+        found[row] = (images if augment is None else augment(images, drawn, 0)).numpy()
+    return found
+
+
+def _untrained(setting: Setting) -> nn.Module:
+    """The model of a setting, for what it draws: its standardisation is not that of the data."""
+    base = mae(setting.preset, ratio=setting.ratio, unit=setting.unit, seed=setting.seed,
+               sampling=setting.sampling or "random", **setting.shape)
+    if not setting.method and not setting.augment:
+        return base
+    return models.method(setting.method or models.MAE, base, augment=setting.augment,
+                         seed=setting.seed)
