@@ -50,8 +50,8 @@ def curves(found: pd.DataFrame, metric: str) -> pd.DataFrame:
     table = only(found, metric=metric, token=[CLASS, MEAN])
     several = table.dataset.nunique() > 1
     name = table.dataset.map(DATASETS) + ": " if several else ""
-    return table.assign(panel=name + table.images).sort_values("images", ascending=False,
-                                                               kind="stable")
+    table = table.assign(panel=name + metric + ", " + table.images)
+    return table.sort_values("images", ascending=False, kind="stable")  # whole ones first
 
 
 def table(found: pd.DataFrame, metric: str, head: str) -> pd.DataFrame:

@@ -3,7 +3,7 @@ and views as pictures, MAE against long training from scratch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -23,8 +23,7 @@ from mae_lib.studies.family import Rows
 
 HE = "He et al."
 MEASURES = ("linear probe (%)", "linear probe, mean token (%)", "fine-tuned (%)")
-SCRATCH_LONG = "no pretraining, long"
-Levels = Mapping[float, Sequence[Setting]]
+SCRATCH_LONG, COST = "no pretraining, long", "training, times"
 # Printed series: table, the column of its levels, and what one of them is counted in.
 PRINTED = {DEPTH: ("S003.decoder_depth", "blocks", 1),
            WIDTH: ("S003.decoder_width", "dim", PRESETS["vit_large_patch16"]["width"])}
@@ -58,30 +57,38 @@ def curves(found: pd.DataFrame, printed: methods.Printed | None = None,
         found: of :func:`mae_lib.pages.methods.measured`, levels as rows.
     """
     theirs = [{"row": level, "panel": f"{by}: {measure}", "value": number, "whose": by}
-              for measure, part in (printed or {}).items() if measure in set(found.measure)
-              for level, number in part.items()]
+              for measure in dict.fromkeys(found.measure)
+              for level, number in (printed or {}).get(measure, {}).items()]
     ours = found.assign(whose="ours")
     return pd.concat([ours, pd.DataFrame(theirs)], ignore_index=True) if theirs else ours
 
 
-def by_level(found: pd.DataFrame, runs: Levels, head: str, printed: methods.Printed | None = None,
-             by: str = HE) -> pd.DataFrame:
-    """One row a level, ours or theirs: what a training step takes, and what was measured.
+def by_level(found: pd.DataFrame, cost: Mapping[float, float], head: str,
+             printed: methods.Printed | None = None, by: str = HE) -> pd.DataFrame:
+    """One row a level, ours or theirs: what its training takes, and what was measured.
 
     Args:
         found: of :func:`mae_lib.pages.methods.measured`, on one data set, levels as rows.
-        runs: of :func:`levels`.
+        cost: of :func:`training_costs`.
         head: what the levels are.
     """
     numbers = {measure: {f"{level:g}": number for level, number in part.items()}
                for measure, part in (printed or {}).items()}
     every = {level for part in (printed or {}).values() for level in part} | set(found.row)
     order = [f"{level:g}" for level in sorted(every)]
-    steps = {f"{level:g}": costs.step_macs(part[0]) / 1e6 for level, part in runs.items()}
+    counted = {f"{level:g}": f"{times:.2f}" for level, times in cost.items()}
     named = found.assign(row=found.row.map("{:g}".format))
     table = methods.beside(named, numbers, head, by, order)
-    table.insert(1, "step (million)", [steps.get(level, np.nan) for level in order])
+    table.insert(1, COST, [counted.get(level) for level in order])
     return table
+
+
+def training_costs(plan: Plan, name: str) -> dict[float, float]:
+    """How many times the multiplications of MAE's whole training those of each level take."""
+    usual = family.base(design.own(plan))[0]
+    whole = costs.step_macs(usual) * usual.views
+    return {level: costs.step_macs(runs[0]) * runs[0].views / whole
+            for level, runs in levels(plan, name).items()}
 
 
 def from_scratch(plan: Plan) -> tuple[pd.DataFrame, list[Sweep]]:
@@ -104,12 +111,13 @@ def printed_from_scratch() -> methods.Printed:
                                MAE: float(numbers["baseline MAE"])}}
 
 
-def pictures_seen(plan: Plan) -> dict[str, tuple[int, int]]:
-    """How many pictures a row of :func:`from_scratch` sees without and with labels, repetitions
+def pictures_seen(plan: Plan) -> pd.DataFrame:
+    """How many pictures each row of :func:`from_scratch` sees without and with labels, repetitions
     counted."""
-    short = plan.finetune_epochs * plan.probe_images
-    return {SCRATCH: (0, short), MAE: (plan.method_views, short),
-            SCRATCH_LONG: (0, plan.scratch_epochs * plan.probe_images)}
+    short, long = (n * plan.probe_images for n in (plan.finetune_epochs, plan.scratch_epochs))
+    rows = [(SCRATCH, 0, short), (MAE, plan.method_views, short), (SCRATCH_LONG, 0, long)]
+    return pd.DataFrame([(row, f"{bare:,}", f"{labelled:,}") for row, bare, labelled in rows],
+                        columns=["pretraining", "pictures without labels", "with labels"])
 
 
 def masks(rows: Rows, count: int, seed: int = 0) -> tuple[np.ndarray, dict[str, np.ndarray]]:

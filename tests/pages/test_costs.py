@@ -14,7 +14,7 @@ from mae_lib.ledger.experiments import verdicts_of
 from mae_lib.ledger.outcomes import COLUMNS
 from mae_lib.measurements import measurements
 from mae_lib.pages import costs
-from mae_lib.studies import Plan
+from mae_lib.studies import Plan, Setting
 
 PLAN = Plan.of(PARAMETERS)
 ROUNDS = {4: [4.0, 5.0, 6.0, 4.4], 8: [2.0, 2.2, 3.1, 2.3], 16: [1.0, 1.5, 1.4, 1.2]}
@@ -108,6 +108,30 @@ def test_multiples_are_paired_by_round(benchmark):
     # Section 3.6: 19 + 1 tokens against 176 + 1 in ViT-B/16, 1.71 G against 15.6 G.
     assert table.loc[0.9, "encoder of ViT-B/16"] == pytest.approx(1.706 / 15.61, rel=1e-3)
     assert table.iloc[1, -1] == "–" and table.loc[0.9].iloc[-1].startswith("0.42 [")
+
+
+def test_costs_are_times_the_references(timed):
+    timed(STEPS)
+    usual = Setting(preset="laptop", views=640)
+    rows = {"MAE": usual, "tokens": replace(usual, method="mae tokens"),
+            "one": replace(usual, decoder_depth=1), "blocks": replace(usual, sampling="block"),
+            "long": replace(usual, views=1280), "wide": replace(usual, decoder_width=96)}
+    table = costs.cost_table(rows, "MAE").set_index("pretraining")
+    step = table["step (million)"]
+    assert step["blocks"] == step["long"] == step["MAE"] < step["wide"] < step["tokens"]
+    assert table["step, times"].to_dict() == pytest.approx((step / step["MAE"]).to_dict())
+    assert (table["whole training, times"] / table["step, times"]).to_dict() == pytest.approx(
+        dict.fromkeys(rows, 1) | {"long": 2})
+    texts = table["step, timed"].to_dict()
+    mean = np.divide(STEPS["mae tokens"], STEPS["mae"]).mean()
+    assert texts["tokens"].startswith(f"{mean:.2f} [") and texts["one"].startswith("0.48 [")
+    assert texts["long"].startswith("1.00 [") and texts["blocks"] == texts["wide"] == "–"
+
+
+def test_without_a_benchmark_costs_are_counted_alone(timed):
+    timed(STEPS, preset="toy")
+    table = costs.cost_table({"MAE": Setting(preset="laptop")}, "MAE")
+    assert table["step, timed"].tolist() == ["–"]
 
 
 def test_the_committed_benchmark_is_about_the_published_models():

@@ -196,6 +196,26 @@ def test_runs_of_two_data_sets_are_not_mistaken_for_each_other(plan):
     assert table["Kong and Zhang"].tolist() == [-0.2, 2.2] * 2
 
 
+def test_gaps_of_several_measures_stand_pair_by_pair(plan):
+    pairs, measures = [(RMAE, MAE), (CMAE, MAE)], ["linear probe (%)", "fine-tuned (%)"]
+    table = methods.gaps_by_measure(plan, rows(), measures, iter(pairs), papers.printed("S004.T1"),
+                                    by="theirs")
+    assert table.iloc[:, :2].values.tolist() == [[f"{a} less {b}", m] for a, b in pairs
+                                                 for m in measures]
+    apart = methods.gaps(plan, rows(), "fine-tuned (%)", pairs)
+    assert table["95 % interval"].tolist()[1::2] == apart["95 % interval"].tolist()
+    assert table["theirs"].tolist()[1] == pytest.approx(-0.4)
+    assert table["theirs"].isna().tolist() == [True, False, True, True]
+
+
+def test_a_row_that_only_the_paper_has_stands_in_its_place(plan):
+    found, _ = methods.measured(plan, rows(), "fine-tuned (%)")
+    table = methods.beside(found, {"fine-tuned (%)": {"other": 90.0}}, rows=[MAE, "other"])
+    assert table.pretraining.tolist() == [MAE, "other"]
+    assert table["ours, fine-tuned (%)"].isna().tolist() == [False, True]
+    assert table["Kong and Zhang, fine-tuned (%)"].isna().tolist() == [True, False]
+
+
 def test_a_measure_without_a_value_an_image_has_no_interval_from_one_run(plan):
     found, _ = methods.measured(plan, rows(), "effective rank")
     assert found.text.tolist() == [f"{(n + 30) / N:.1f}" for n in RIGHT.values()]
