@@ -31,13 +31,18 @@ RATIOS = {"network over mean": ("network", "mean"), "network over copy": ("netwo
 
 def filled(model, clips: Tensor, mask: Mask) -> Tensor:
     """The frames of :func:`mae_lib.models.clips.targets.predicted_frames` as a model draws them,
-    also where they are visible: ``[B,3,S,H,W]`` in [0, 1], of clips ``[B,3,T,H,W]``.
+    also where they are visible: ``[B,3,S,H,W]`` in [0, 1], of clips ``[B,3,T,H,W]``."""
+    return to_frames(predict(model, clips, mask), clips, model)
+
+
+def to_frames(found: Tensor, clips: Tensor, model) -> Tensor:
+    """A prediction ``[B, L, n]`` for all tubelets as these frames.
 
     With a normalised target mean and spread of the original tubelets are put back, which no model
-    could know.
+    could know: a prediction of zeros shows what that alone gives.
     """
     encoder, config = model.encoder, model.config
-    tubes, found = encoder.patches(clips), predict(model, clips, mask)
+    tubes = encoder.patches(clips)
     one = OneFrameLoss(encoder.frames, encoder.grid, pixels)
     every, whole = torch.arange(tubes.shape[1]).expand(len(clips), -1), config.get("predicted") != 1
     if config["target"] == "normalised":

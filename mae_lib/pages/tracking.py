@@ -13,7 +13,7 @@ from torch import Tensor
 from mae_lib import studies
 from mae_lib.data.clip_sets import drawn
 from mae_lib.data.menagerie.tables import PARTS
-from mae_lib.evaluation.pixels import to_pixels
+from mae_lib.evaluation.pixels import leak, to_pixels
 from mae_lib.evaluation.propagation import frame_features, label_shares, propagate
 from mae_lib.evaluation.tracking import label_map, mark_count
 from mae_lib.figures import COLOURS
@@ -36,8 +36,8 @@ def pairs(setting: Setting, count: int, seed: int = 0) -> tuple[dict[str, np.nda
     """Test clips as a network of pairs sees and draws them: rows of pictures ``[count,3,H,W]`` in
     [0, 1] for :func:`mae_lib.figures.reconstruction_grid`, and how far apart their frames are.
 
-    Mean and spread of the hidden patches are put back from the original; visible ones are as they
-    were.
+    Mean and spread of the hidden patches are put back from the original, and what the means alone
+    look like stands above; visible patches are as they were.
     """
     network, clips = model(setting), images_of(setting, "test", count).batch(slice(count))
     chosen = network.sample_mask(count, torch.Generator().manual_seed(seed))
@@ -47,6 +47,7 @@ def pairs(setting: Setting, count: int, seed: int = 0) -> tuple[dict[str, np.nda
     shown, before = (_shown(places, network.encoder) for places in (chosen.visible, chosen.shown))
     rows = {"past": past, "past, as seen": torch.where(before, past, GREY), "future": future,
             "future, as seen": torch.where(shown, future, GREY),
+            "means alone": leak(future, network).pixels,
             "future, drawn": torch.where(shown, future, found)}
     if before.all():
         del rows["past, as seen"]

@@ -17,6 +17,7 @@ from mae_lib.evaluation.filled_clips import (
     copied,
     filled,
     shown_pixels,
+    to_frames,
 )
 from mae_lib.ledger.design_rows import HIDDEN
 from mae_lib.ledger.summary import summarise, with_interval
@@ -96,7 +97,7 @@ def drawn(settings: Mapping[str, Setting], clip: int, seed: int = 0) -> Films:
     MAE-ST predicts.
 
     With a normalised target mean and spread of the original are put back, see
-    :func:`mae_lib.evaluation.filled_clips.filled`.
+    :func:`mae_lib.evaluation.filled_clips.to_frames`; what the means alone look like comes second.
     """
     films: Films = {}
     for name, setting in settings.items():
@@ -105,7 +106,11 @@ def drawn(settings: Mapping[str, Setting], clip: int, seed: int = 0) -> Films:
         encoder, mask = network.encoder, network.sample_mask(1, torch.Generator().manual_seed(seed))
         at = predicted_frames(encoder.frames, encoder.grid[0])
         shown = shown_pixels(mask, encoder.grid, encoder.time, encoder.patch)[0, at]
-        films |= {"original": _film(x[0, :, at]), f"{name}: visible": _film(x[0, :, at], shown),
+        films.setdefault("original", _film(x[0, :, at]))
+        if setting.target == "normalised":
+            nothing = torch.zeros(encoder.patches(x).shape[:2] + network.decoder.pred.bias.shape)
+            films.setdefault("means alone", _film(to_frames(nothing, x, network)[0]))
+        films |= {f"{name}: visible": _film(x[0, :, at], shown),
                   f"{name}: drawn": _film(filled(network, x, mask)[0])}
     return films
 
