@@ -20,7 +20,12 @@ PAPERS = {
     "kong and zhang": "Kong and Zhang, \"Understanding Masked Image Modeling via Learning "
                       "Occlusion Invariant Feature\" (CVPR 2023)",
     "zhang": "Zhang, Wang and Wang, \"How Mask Matters\" (NeurIPS 2022), as a talk by D. Kim "
-             "presents it"}
+             "presents it",
+    "feichtenhofer": "Feichtenhofer et al., \"Masked Autoencoders As Spatiotemporal Learners\" "
+                     "(NeurIPS 2022), as the talk presents it",
+    "tong": "Tong et al., \"VideoMAE\" (NeurIPS 2022), as the talk presents it",
+    "gupta": "Gupta et al., \"Siamese Masked Autoencoders\" (NeurIPS 2023), as the talk presents "
+             "it"}
 WORDS = {"reproduced": "yes", "partly": "in part", "open": "no"}
 
 
