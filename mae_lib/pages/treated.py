@@ -19,10 +19,15 @@ PAPERS = {
             "Models\" (CVPR 2023)",
     "kong and zhang": "Kong and Zhang, \"Understanding Masked Image Modeling via Learning "
                       "Occlusion Invariant Feature\" (CVPR 2023)",
-    "he et al": "He et al., \"Masked Autoencoders Are Scalable Vision Learners\" (CVPR 2022), as a "
+    "he": "He et al., \"Masked Autoencoders Are Scalable Vision Learners\" (CVPR 2022), as a "
                 "talk by D. Kim shows it",
-    "xie et al": "Xie et al., \"SimMIM: A Simple Framework for Masked Image Modeling\" "
+    "xie": "Xie et al., \"SimMIM: A Simple Framework for Masked Image Modeling\" "
                  "(CVPR 2022), as the same talk shows it",
+    "feichtenhofer": "Feichtenhofer et al., \"Masked Autoencoders As Spatiotemporal Learners\" "
+                     "(NeurIPS 2022), as the talk presents it",
+    "tong": "Tong et al., \"VideoMAE\" (NeurIPS 2022), as the talk presents it",
+    "gupta": "Gupta et al., \"Siamese Masked Autoencoders\" (NeurIPS 2023), as the talk presents "
+             "it",
     "zhang": "Zhang, Wang and Wang, \"How Mask Matters\" (NeurIPS 2022), as a talk by D. Kim "
              "presents it"}
 WORDS = {"reproduced": "yes", "partly": "in part", "open": "no"}
