@@ -215,6 +215,7 @@ def _macs(plan: Plan, study: Study, setting: Setting) -> float:
         return setting.views * _of_an_image(setting).step + tested
     each = (autoencoder_macs(shape, setting.ratio).total if kind in ("reconstruction", "locality")
             else encoder_macs(shape | {"size": _scene(setting)}) if kind == "detection"
+            else _of_an_image(setting).forward if kind == "clip_filling"
             else _encoding(setting) if setting.kind
             else encoder_macs(shape))
     occluded = _occluded(plan, shape) if kind in ("occlusion", "tuned_occlusion") else 0
@@ -241,6 +242,7 @@ def _images(plan: Plan, setting: Setting) -> dict[str, float]:
         "motion_probe": probe, "clip_tuning": (TRAINED * plan.clip_tuning_views
                                                + plan.probe_test_images),
         "propagation": FRAMES * plan.tracked_clips,
+        "clip_filling": plan.world_test_frames,  # a clip may begin with almost every one
         "small_objects": plan.world_test_frames,
         "distances": 2 * test, "from_scratch": (TRAINED * plan.scratch_epochs * plan.probe_images
                                                 + plan.probe_test_images),

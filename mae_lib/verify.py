@@ -30,7 +30,7 @@ TOLERANCES = {"pretraining": 0.02, "filter_network": 0.02, "losses": 0.02, "reco
               "cross_cka": 1e-3, "detection": 0.05, "cue_conflict": 0.01, "few_labels": 0.01,
               "finetuning": 0.01, "occlusion": 5e-3, "tuned_occlusion": 0.02,
               "pixel_occlusion": 1e-3, "distances": 5e-3, "from_scratch": 0.01, "targets": 1e-3,
-              "motion_probe": 5e-3, "clip_tuning": 0.01, "propagation": 5e-3,
+              "motion_probe": 5e-3, "clip_filling": 5e-3, "clip_tuning": 0.01, "propagation": 5e-3,
               "tracking_bounds": 1e-4, "small_objects": 0.02, "partners": 0.05,
               "identifiability": 0.02}
 TRAINED = ("pretraining", "filter_network")

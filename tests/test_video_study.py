@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mae_lib import dry_run, measurements, runs, sources, studies
 from mae_lib.data.clip_sets import DIRECTIONS, ClipSet, directions
 from mae_lib.data.menagerie import clips as menagerie_clips
+from mae_lib.evaluation.filled_clips import filling_records
 from mae_lib.evaluation.propagation import bound_records, frame_features, propagation_records
 from mae_lib.evaluation.records import EvalRecord, from_value, to_value
 from mae_lib.ledger.experiments import verdicts_of
@@ -36,7 +37,7 @@ from mae_lib.ledger.video_rows import (
     with_labels,
 )
 from mae_lib.ledger.video_rules import MOVES, READ, RULES, TRACKED, TUNED
-from mae_lib.models.wider import KINDS
+from mae_lib.models.wider import KINDS, build
 from mae_lib.studies import Plan, Setting, clips, program, sets, video
 from mae_lib.studies.probing import pooled
 from mae_lib.training.finetune import FinetuneConfig, FinetuneResult
@@ -114,6 +115,14 @@ def test_pairs_differ_in_what_is_masked_or_in_having_a_past():
         STILL: changed(OF_PAIRS, method=None, dataset="menagerie", ratio=0.75, unit=2)}
 
 
+def test_on_a_game_both_methods_hide_random_tubelets_and_tubes_and_learn_pixels():
+    of_game = {"dataset": "boxing_clips", "target": "pixel", "train_images": PLAN.world_frames}
+    assert video.games(PLAN) == {
+        "MAE-ST": changed(ST, **of_game), "MAE-ST, tubes": changed(ST, **of_game, sampling="tube"),
+        "VideoMAE": changed(VIDEO, **of_game),
+        "VideoMAE, random": changed(VIDEO, **of_game, sampling="agnostic")}
+
+
 def test_rows_of_one_seed_start_from_the_same_weights_and_seeds_from_others():
     named = video.samplings(PLAN)
     rows = [name for name in named if name.startswith("MAE-ST")] + [SCRATCH]
@@ -130,7 +139,8 @@ def test_every_run_is_held_once_and_trained_before_it_is_looked_at():
     assert next(iter(work)) is studies.PRETRAINING and len(every) == len(set(every))
     assert set(every) == {s for part in (
         video.samplings(PLAN).values(), video.ratios(PLAN).values(), video.pairs(PLAN).values(),
-        *(rows.values() for rows in video.sizes(PLAN).values())) for held in part for s in held}
+        video.games(PLAN).values(), *(rows.values() for rows in video.sizes(PLAN).values()))
+        for held in part for s in held}
     for settings in work.values():
         assert len(settings) == len(set(settings))
         assert {s for s in settings if s.views and s in set(every)} <= set(
@@ -142,6 +152,7 @@ def test_every_run_is_held_once_and_trained_before_it_is_looked_at():
     assert set(of_clips[studies.LINEAR_PROBE]) == set(of_clips[studies.MOTION]) == compared
     assert set(of_clips[studies.PROPAGATION]) == {
         s for held in video.pairs(PLAN).values() for s in held}
+    assert work[studies.FILLING] == [s for held in video.games(PLAN).values() for s in held]
     assert len(of_clips[studies.CLIP_TUNING]) == 4 * 3 * 3
     assert len(work[studies.TRACKING_BOUNDS]) == 1
     assert set(of_clips[studies.PRETRAINING]) == {s for s in every if s.views}
@@ -152,7 +163,8 @@ def test_without_seeds_there_are_no_runs_on_clips():
     assert video.every_run(none) == []
     work = program(none)
     assert not any(work[study] for study in (studies.MOTION, studies.CLIP_TUNING,
-                                             studies.PROPAGATION, studies.TRACKING_BOUNDS))
+                                             studies.PROPAGATION, studies.TRACKING_BOUNDS,
+                                             studies.FILLING))
     assert work[studies.PRETRAINING] == [s for s in program(PLAN)[studies.PRETRAINING]
                                          if s not in set(video.every_run(PLAN))]
 
@@ -482,6 +494,32 @@ def test_a_network_learns_from_the_frames_of_a_game(consoles):
     assert not np.array_equal(images.images, sets.images_of(setting, "test", 12).images)
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_clips_of_a_game_are_cut_from_its_frames_and_known_without_playing(split, consoles,
+                                                                          monkeypatch):
+    played = sets.images("boxing_clips", split, 20, 32)
+    frames = sets._frames("boxing", split, 20, 32).images
+    assert len(played) == 13 and np.array_equal(played.pixels([3])[0].swapaxes(0, 1), frames[3:11])
+    monkeypatch.setattr(sets, "record", None)
+    known = sets.data_fingerprint.__wrapped__  # not one that was kept
+    assert known("boxing_clips", split, 20, 32) == played.fingerprint
+    assert known("boxing_clips", split, 21, 32) != played.fingerprint
+    assert known("boxing", split, 20, 32) != played.fingerprint
+
+
+def test_hidden_parts_of_gameplay_are_scored_by_what_a_trained_network_draws(consoles):
+    setting = Setting(dataset="boxing_clips", method="videomae", **SMALL | {"train_images": 30})
+    found = studies.records(studies.FILLING(setting, world_test_frames=20))
+    direct = filling_records(
+        studies.model(setting), sets.images_of(setting, "test", 20), sets._frames(
+            "boxing", "train", 30, 32).images, setting={}, seed=2, split="test", threshold=24)
+    assert [(r.metric, r.value, r.n) for r in found] == [(r.metric, r.value, r.n) for r in direct]
+    assert all(r.items is None and r.setting["method"] == "videomae" for r in found)
+    rests = studies.FILLING.key(setting, world_test_frames=20)
+    assert {"mae_lib.evaluation.filled_clips", "mae_lib.models.clips.targets",
+            "mae_lib.data.atari.recording", "ale-py"} <= set(rests.freshness())
+
+
 # Cost
 
 @pytest.fixture
@@ -523,6 +561,13 @@ def test_tracking_takes_one_pass_of_every_frame(macs_of):
     assert round(macs_of(studies.PROPAGATION, TRACKING)) == round(
         taken(frame_features, encoder, images))
     assert macs_of(studies.TRACKING_BOUNDS, TRACKING) == 0
+
+
+def test_filling_takes_one_pass_of_masked_clips(macs_of):
+    setting = replace(RUNS["videomae"], dataset="boxing_clips", views=0)
+    made = build(setting.method, "toy", ratio=setting.ratio, **setting.shape)
+    forward = taken(made, torch.zeros(1, 3, 8, 32, 32), made.sample_mask(1))
+    assert round(macs_of(studies.FILLING, setting, world_test_frames=30)) == round(30 * forward)
 
 
 def test_networks_of_clips_are_listed_with_their_size():

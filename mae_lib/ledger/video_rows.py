@@ -9,7 +9,8 @@ MAE_ST = {"agnostic": ("MAE-ST", 0.9), "tube": ("MAE-ST, tubes", 0.9),
           "frame": ("MAE-ST, frames", 0.75), "block": ("MAE-ST, blocks", 0.75)}
 VIDEO_MAE = {("tube", 0.9): "VideoMAE", ("tube", 0.75): "VideoMAE, tubes, .75",
              ("agnostic", 0.9): "VideoMAE, random", ("frame", 0.75): "VideoMAE, frames"}
-AGNOSTIC, TUBES = MAE_ST["agnostic"][0], VIDEO_MAE["tube", 0.9]
+AGNOSTIC, AGNOSTIC_TUBES = MAE_ST["agnostic"][0], MAE_ST["tube"][0]
+TUBES, RANDOM = VIDEO_MAE["tube", 0.9], VIDEO_MAE["agnostic", 0.9]
 SIAMESE, SYMMETRIC, STILL = "SiamMAE", "SiamMAE, both masked", "MAE of single frames"
 
 

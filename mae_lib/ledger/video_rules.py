@@ -15,9 +15,11 @@ from mae_lib.ledger.outcomes import UNTRAINED, NoVerdict, Outcomes, shared
 from mae_lib.ledger.verdicts import NOT_TESTED, Verdict, all_of, difference, effect
 from mae_lib.ledger.video_rows import (
     AGNOSTIC,
+    AGNOSTIC_TUBES,
     CLIPS,
     HIDDEN,
     MAE_ST,
+    RANDOM,
     SCRATCH,
     SIAMESE,
     STILL,
@@ -61,13 +63,11 @@ def wants_a_higher_ratio(outcome: str) -> Test:
 
 def papers_disagree(outcome: str) -> Test:
     """S-17: at .9 tubes are better for VideoMAE, random tubelets for MAE-ST."""
-    tubes, random = MAE_ST["tube"][0], VIDEO_MAE["agnostic", 0.9]
-
     def test(found: Outcomes, sesoi: tuple[float, ...]) -> Verdict:
-        cells = {name: (CLIPS, name) for name in (AGNOSTIC, tubes, TUBES, random)}
+        cells = {name: (CLIPS, name) for name in (AGNOSTIC, AGNOSTIC_TUBES, TUBES, RANDOM)}
         return guarded(found, outcome, cells, lambda table: all_of(
-            {"tubes for VideoMAE": effect(table[TUBES] - table[random]),
-             "random for MAE-ST": effect(table[AGNOSTIC] - table[tubes])}, sesoi[0]))
+            {"tubes for VideoMAE": effect(table[TUBES] - table[RANDOM]),
+             "random for MAE-ST": effect(table[AGNOSTIC] - table[AGNOSTIC_TUBES])}, sesoi[0]))
     return test
 
 

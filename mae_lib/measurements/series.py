@@ -18,7 +18,7 @@ from mae_lib.ledger.outcomes import (
     UNIT,
     UNTRAINED,
 )
-from mae_lib.ledger.video_rows import CLIPS, with_labels
+from mae_lib.ledger.video_rows import CLIPS, SCRATCH, with_labels
 from mae_lib.ledger.video_rows import HIDDEN as CLIP_RATIOS
 from mae_lib.studies import Plan, Setting, design, family, video
 
@@ -60,7 +60,7 @@ def _places_of_clips(plan: Plan) -> Iterator[tuple[Setting, tuple[str, float | s
     named = [*video.samplings(plan).items(), *video.pairs(plan).items()]
     for row, settings in named:
         for setting in settings:
-            yield setting, (CLIPS, row) if setting.views else (UNTRAINED, 0.0)
+            yield setting, (UNTRAINED, 0.0) if row == SCRATCH else (CLIPS, row)
     for ratio, settings in video.ratios(plan).items():
         yield from ((setting, (CLIP_RATIOS, ratio)) for setting in settings)
     for row, found in video.sizes(plan).items():

@@ -22,7 +22,7 @@ from mae_lib.ledger.world_rules import GAMES, object_error
 from mae_lib.models.cost import autoencoder_macs
 from mae_lib.pages.costs import seconds_of_steps, step_macs
 from mae_lib.studies import Plan, Setting, Study, program, targets, worlds
-from mae_lib.studies.settings import DATASETS
+from mae_lib.studies.settings import DATASETS, DRAWN_AS
 
 from .places import (
     METRICS,
@@ -37,7 +37,6 @@ from .places import (
 from .series import series_of
 
 USUAL = {"menagerie", "fashion_mnist"}
-DRAWN_AS = {"menagerie_clips": "menagerie"}  # of one world: their verdicts stand together
 
 
 def measurements(plan: Plan, only: Iterable[Study] | None = None) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from mae_lib.ledger.summary import only, summarise, with_interval
 from mae_lib.models.family import MAE, is_autoencoder
 from mae_lib.studies import Plan, Setting, Study, Sweep
 from mae_lib.studies.family import Rows
-from mae_lib.studies.settings import DATASETS
+from mae_lib.studies.settings import DATASETS, DRAWN_AS
 
 KONG_ZHANG = "Kong and Zhang"
 
@@ -40,7 +40,12 @@ MEASURES = {
     "PSNR (dB)": Measure(studies.RECONSTRUCTION, "own masks, pasted", "psnr", 1, 2),
     "PSNR, hidden (dB)": Measure(studies.RECONSTRUCTION, "own masks, hidden", "psnr", 1, 2),
     "effective rank": Measure(studies.OCCLUSION, "occlusion, mean token, levelled",
-                              "effective rank", 1)}
+                              "effective rank", 1),
+    # Of clips, whose encoders need not have a class token.
+    "class of the clip (%)": Measure(studies.LINEAR_PROBE, "linear probe, mean"),
+    "motion of the clip (%)": Measure(studies.MOTION, "motion probe, mean"),
+    "clips fine-tuned (%)": Measure(studies.CLIP_TUNING, "clips fine-tuned"),
+    "J&F": Measure(studies.PROPAGATION, "label propagation", "j&f", 1, 3)}
 KEPT = ["row", "measure", "panel", "dataset", "value", "low", "high", "over", "seeds", "text"]
 Printed = Mapping[str, Mapping[str, float]]
 
@@ -172,14 +177,14 @@ def _by_set(sweep: Sweep, kind: Measure) -> Iterable[pd.DataFrame]:
     for data in dict.fromkeys(s.dataset for s in sweep.settings):
         part = sweep.of(s for s in sweep.settings if s.dataset == data)
         found = only(summarise(part.records), protocol=kind.protocol, metric=kind.metric)
-        yield found.assign(dataset=data,
+        yield found.assign(dataset=DRAWN_AS.get(data, data),
                            text=with_interval(found, kind.digits, kind.factor),
                            **{c: found[c] * kind.factor for c in ("value", "low", "high")})
 
 
 def by_run(sweep: Sweep, kind: Measure) -> dict[tuple[str, int], EvalRecord]:
-    """The record of each training run, by data set and seed."""
-    return {(setting.dataset, setting.seed): record
+    """The record of each training run, by data set and seed; clips stand with their pictures."""
+    return {(DRAWN_AS.get(setting.dataset, setting.dataset), setting.seed): record
             for setting, result in zip(sweep.settings, sweep.results, strict=True)
             for record in studies.records(result) if record.status == "ok"
             and (record.protocol, record.metric) == (kind.protocol, kind.metric)}

@@ -40,12 +40,16 @@ from mae_lib.ledger.rows import (
     on_few,
 )
 from mae_lib.ledger.rows import MAE as PLAIN
+from mae_lib.ledger.video_rows import MAE_ST, VIDEO_MAE
 
 # Which columns of the printed tables are which measure; which of our rows their rows are, in order.
 # Not ours: networks of others, methods that are not trained here, 300 epochs from scratch.
 COLUMNS = {"FT acc": "fine-tuned (%)", "lin prob": "linear probe (%)",
            "FT10 acc": "few labels (%)", "PSNR": "PSNR (dB)",
-           "ft": "fine-tuned (%)", "lin": "linear probe (%)", "top1": "fine-tuned (%)"}
+           "ft": "fine-tuned (%)", "lin": "linear probe (%)", "top1": "fine-tuned (%)",
+           # Fine-tuned on clips whose classes objects give away, and on such as motion does.
+           "acc": "class of the clip (%)", "K400": "class of the clip (%)",
+           "SSV2": "motion of the clip (%)"}
 PRINTED_ROWS: Mapping[str, tuple[str | None, ...]] = {
     "S004.T1": (SCRATCH, None, MOCO, None, None, None, None, PLAIN, RMAE, INDEPENDENT, IDENTITY),
     "S004.T2": (SCRATCH, MOCO, None, None, PLAIN, CMAE, longer(PLAIN), longer(CMAE)),
@@ -55,6 +59,9 @@ PRINTED_ROWS: Mapping[str, tuple[str | None, ...]] = {
                 few(1000), few(1000, "crops"), SCRATCH, None),
     "S004.T7": tuple(few(1000, how) for how in ("one class", "random", "each class")),
     "S004.T8": (SCRATCH, *(on_few(name, 1000) for name in (SUPERVISED, MOCO, PLAIN, RMAE, CMAE))),
+    "S003.maest_mask_sampling": tuple(name for name, _ in MAE_ST.values()),
+    "S003.videomae_mask_sampling": tuple(VIDEO_MAE[key] for key in (
+        ("tube", 0.75), ("tube", 0.9), ("agnostic", 0.9), ("frame", 0.75))),
     "S003.mae_aug": (PLAIN, FIXED_CROP, CROPPED, COLOURED),
     "S003.mask_sampling": (PLAIN, BLOCK_HALF, BLOCK, GRID),
     "S003.mask_token_encoder": (TOKENS, PLAIN),
@@ -63,7 +70,7 @@ PRINTED_ROWS: Mapping[str, tuple[str | None, ...]] = {
 
 def printed(table: str) -> dict[str, dict[str, float]]:
     """The numbers of a printed table under our names, ``{measure: {row: number}}``: of Kong and
-    Zhang, and of He et al. and SimMIM as the talk shows them.
+    Zhang, and of He et al., SimMIM, MAE-ST and VideoMAE as the talk shows them.
 
     Rows without a counterpart are left out: what other papers trained, and training from scratch
     for longer than fine-tuning takes. MAE is their own, of 100 epochs; MoCo v3 has 300. Which

@@ -11,6 +11,7 @@ from mae_lib.studies.detection import DETECTION
 from mae_lib.studies.distances import DISTANCES
 from mae_lib.studies.embedding import EMBEDDING, PIXEL_EMBEDDING
 from mae_lib.studies.finetuning import FEW_LABELS, FINETUNING, FROM_SCRATCH
+from mae_lib.studies.gameplay import FILLING
 from mae_lib.studies.latents import LATENTS, PIXEL_LATENTS
 from mae_lib.studies.locality import LOCALITY
 from mae_lib.studies.losses import LOSSES
@@ -34,13 +35,14 @@ ALL = (PRETRAINING, LOSSES, RECONSTRUCTION, FLOORS, LINEAR_PROBE, LARS_PROBE, PI
        FILTER_NETWORK, ROBUSTNESS, SHAPE_BIAS, CUE_CONFLICT, ATTENTION, EMBEDDING,
        PIXEL_EMBEDDING, LATENTS, PIXEL_LATENTS, LOCALITY, CROSS_CKA, DETECTION, FINETUNING,
        FEW_LABELS, OCCLUSION, TUNED_OCCLUSION, PIXEL_OCCLUSION, DISTANCES, FROM_SCRATCH, TARGETS,
-       MOTION, CLIP_TUNING, PROPAGATION, TRACKING_BOUNDS, SMALL_OBJECTS, PARTNERS)
+       MOTION, CLIP_TUNING, PROPAGATION, TRACKING_BOUNDS, FILLING, SMALL_OBJECTS, PARTNERS)
 
 __all__ = ["ALL", "ARMS", "ATTENTION", "CLIP_TUNING", "CROSS_CKA", "CUE_CONFLICT", "DATASETS",
-           "DETECTION", "DISTANCES", "EMBEDDING", "FEW_LABELS", "FILTER_NETWORK", "FINETUNING",
-           "FLOORS", "FROM_SCRATCH", "LARS_PROBE", "LATENTS", "LINEAR_PROBE", "LOCALITY", "LOSSES",
-           "MOTION", "OCCLUSION", "PARTNERS", "PIXEL_EMBEDDING", "PIXEL_LATENTS", "PIXEL_OCCLUSION",
-           "PIXEL_PROBE", "PRETRAINING", "PROPAGATION", "RECONSTRUCTION", "ROBUSTNESS",
-           "SHAPE_BIAS", "SMALL_OBJECTS", "TARGETS", "TRACKING_BOUNDS", "TUNED_OCCLUSION", "Plan",
-           "Setting", "Study", "Sweep", "grid", "images", "images_of", "masks", "model", "network",
-           "one_each", "program", "records", "sweep", "untrained"]
+           "DETECTION", "DISTANCES", "EMBEDDING", "FEW_LABELS", "FILLING", "FILTER_NETWORK",
+           "FINETUNING", "FLOORS", "FROM_SCRATCH", "LARS_PROBE", "LATENTS", "LINEAR_PROBE",
+           "LOCALITY", "LOSSES", "MOTION", "OCCLUSION", "PARTNERS", "PIXEL_EMBEDDING",
+           "PIXEL_LATENTS", "PIXEL_OCCLUSION", "PIXEL_PROBE", "PRETRAINING", "PROPAGATION",
+           "RECONSTRUCTION", "ROBUSTNESS", "SHAPE_BIAS", "SMALL_OBJECTS", "TARGETS",
+           "TRACKING_BOUNDS", "TUNED_OCCLUSION", "Plan", "Setting", "Study", "Sweep", "grid",
+           "images", "images_of", "masks", "model", "network", "one_each", "program", "records",
+           "sweep", "untrained"]

@@ -11,6 +11,7 @@ from mae_lib.studies.detection import DETECTION
 from mae_lib.studies.distances import DISTANCES
 from mae_lib.studies.embedding import EMBEDDING, PIXEL_EMBEDDING
 from mae_lib.studies.finetuning import FEW_LABELS, FINETUNING, FROM_SCRATCH
+from mae_lib.studies.gameplay import FILLING
 from mae_lib.studies.latents import LATENTS, PIXEL_LATENTS
 from mae_lib.studies.locality import LOCALITY
 from mae_lib.studies.losses import LOSSES
@@ -54,7 +55,7 @@ def _on_clips(plan: Plan) -> dict[Study, list[Setting]]:
     trained = [s for s in runs if s.views]
     return {PRETRAINING: trained, LOSSES: trained, LINEAR_PROBE: compared, MOTION: compared,
             CLIP_TUNING: [s for found in video.sizes(plan).values() for s in _all(found)],
-            PROPAGATION: pairs, TRACKING_BOUNDS: pairs[:1]}
+            PROPAGATION: pairs, TRACKING_BOUNDS: pairs[:1], FILLING: _all(video.games(plan))}
 
 
 def _on_images(plan: Plan) -> dict[Study, list[Setting]]:

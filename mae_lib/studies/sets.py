@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mae_lib.data.atari import frame_set, record
+from mae_lib.data.atari import AtariClips, clip_set, frame_set, record
+from mae_lib.data.atari import fingerprint_of as fingerprint_of_recording
 from mae_lib.data.atari.frames import fingerprint_of_frames
-from mae_lib.data.clip_sets import identify_clips, menagerie_clips
+from mae_lib.data.clip_sets import FRAMES, identify_clips, menagerie_clips
 from mae_lib.data.fashion_mnist import fashion_mnist, fingerprint_of
 from mae_lib.data.files.corrupt import readable
 from mae_lib.data.files.sets import FileSet, decoded
 from mae_lib.data.files.transforms import pretraining_view
-from mae_lib.data.images import ImageSet
+from mae_lib.data.images import ImageSet, fingerprint
 from mae_lib.data.menagerie import CLASSES, identify, menagerie
 from mae_lib.data.official.folders import folder
 from mae_lib.data.official.imagenet import imagenet, imagenette
@@ -26,7 +27,7 @@ from mae_lib.data.protocols import Images
 from mae_lib.data.subsets import crops_of_photograph, few
 from mae_lib.runs import cache_folder
 from mae_lib.studies.machine import decoders
-from mae_lib.studies.settings import CLIPS, DATASETS, GAMES, Setting
+from mae_lib.studies.settings import CLIPS, CLIPS_OF_GAMES, DATASETS, GAMES, Setting
 
 SIZE = 32  # pixels, of the laptop's pictures
 MEMORY = 2e9  # bytes for pictures that are decoded once
@@ -75,7 +76,8 @@ def images(dataset: str, split: str, count: int, size: int = SIZE,
     """``count`` images of the split ``"train"`` or ``"test"``.
 
     Of ImageNet, Imagenette and folders these are chosen once and for all, and all of them if there
-    are no more than ``count``. Its validation set stands for ImageNet's test set.
+    are no more than ``count``. Its validation set stands for ImageNet's test set. Of a game clips
+    are cut from ``count`` frames, wherever one can begin.
 
     Args:
         size: side in pixels.
@@ -87,6 +89,8 @@ def images(dataset: str, split: str, count: int, size: int = SIZE,
     """
     if dataset == "menagerie":
         return menagerie(split, count, size=size, preset=PRESET)
+    if dataset in CLIPS_OF_GAMES:
+        return _clips_of_game(CLIPS_OF_GAMES[dataset], split, count, size)
     if dataset in CLIPS:
         return menagerie_clips(split, count, size, PRESET)
     if dataset in GAMES:
@@ -115,6 +119,11 @@ def existing_root(root: str | None, what: str) -> Path:
 def _frames(game: str, split: str, count: int, size: int) -> ImageSet:
     """What a random player sees; another player for each split."""
     return frame_set(record(game, count, seed=PLAYERS[split], size=size))
+
+
+def _clips_of_game(game: str, split: str, count: int, size: int) -> AtariClips:
+    """The same frames in clips that overlap."""
+    return clip_set(record(game, count, seed=PLAYERS[split], size=size), FRAMES)
 
 
 def rewards(setting: Setting) -> np.ndarray:
@@ -184,6 +193,10 @@ def data_fingerprint(dataset: str, split: str, count: int, size: int = SIZE,
         return identify(split, count, size, PRESET)
     if dataset == "fashion_mnist":
         return fingerprint_of(split, count)
+    if dataset in CLIPS_OF_GAMES:
+        played = fingerprint_of_recording(CLIPS_OF_GAMES[dataset], count, seed=PLAYERS[split],
+                                          size=size)
+        return fingerprint("clips", played, f"{FRAMES} 1 1")
     if dataset in CLIPS:
         return identify_clips(split, count, size, PRESET)
     if dataset in GAMES:

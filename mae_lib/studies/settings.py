@@ -17,9 +17,11 @@ DATASETS = {"menagerie": "Menagerie", "fashion_mnist": "Fashion-MNIST", "imagene
             "imagenette": "Imagenette", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100",
             "stl10": "STL-10", "folder": "own pictures", "examples": "example pictures",
             "menagerie_clips": "Menagerie clips", "pong": "Pong", "boxing": "Boxing",
-            "ms_pacman": "Ms. Pac-Man"}
-CLIPS = ("menagerie_clips",)
+            "ms_pacman": "Ms. Pac-Man", "boxing_clips": "Boxing clips"}
+DRAWN_AS = {"menagerie_clips": "menagerie"}  # of one world: they stand together
 GAMES = ("pong", "boxing", "ms_pacman")
+CLIPS_OF_GAMES = {"boxing_clips": "boxing"}
+CLIPS = ("menagerie_clips", *CLIPS_OF_GAMES)
 CHOSEN = (*CHOICES, "photograph")
 SIZES = ("width", "depth", "decoder_width", "decoder_depth")
 NOT_OF_KINDS = ("augment", "margin", "scattered", "policy")

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 from mae_lib.ledger.video_rows import (
     AGNOSTIC,
+    AGNOSTIC_TUBES,
     MAE_ST,
+    RANDOM,
     SCRATCH,
     SIAMESE,
     STILL,
@@ -21,6 +23,7 @@ from mae_lib.studies.settings import Setting
 
 DATASET, RATIO, FUTURE = "menagerie_clips", 0.9, 0.95
 TARGET = "normalised"  # as in the papers on clips
+GAME = "boxing_clips"  # what moves in it is large enough to be seen in 32 pixels
 TRACKED_PATCH = 2  # pixels: eight cells a side would hardly hold an object's parts
 
 
@@ -65,9 +68,18 @@ def pairs(plan: Plan) -> Rows:
             SYMMETRIC: [replace(s, method="siam-mae symmetric") for s in own]}
 
 
+def games(plan: Plan) -> Rows:
+    """Both methods with random tubelets and with tubes hidden, on clips of a game; pixels are the
+    target, so that nothing of the original is needed to say what was drawn."""
+    named = samplings(plan)
+    return {name: [replace(s, dataset=GAME, target="pixel", train_images=plan.world_frames)
+                   for s in named[name]] for name in (AGNOSTIC, AGNOSTIC_TUBES, TUBES, RANDOM)}
+
+
 def every_run(plan: Plan) -> list[Setting]:
     """Every run on clips, once."""
     parts = [*samplings(plan).values(), *ratios(plan).values(), *pairs(plan).values(),
+             *games(plan).values(),
              *(runs for found in sizes(plan).values() for runs in found.values())]
     return list(dict.fromkeys(setting for settings in parts for setting in settings))
 
