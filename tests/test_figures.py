@@ -104,6 +104,13 @@ def test_sentences_in_a_table_are_marked_and_truth_is_said_in_words():
     assert cells == [[(long, "prose"), ("yes", None)], [("-", "prose"), ("no", None)]]
 
 
+def test_no_line_breaks_inside_an_interval():
+    frame = pd.DataFrame({"row": ["a [b, c, d]"], "ours": ["1.2 [-0.5, 2.9]"]})
+    root = ElementTree.fromstring(figures.table(frame, "c"))
+    row, = root.findall("tbody/tr")
+    assert [c.text for c in row] == ["a [b, c, d]", "1.2 [-0.5,\N{NO-BREAK SPACE}2.9]"]
+
+
 def test_the_style_does_not_leak(frame):
     before = matplotlib.rcParams["font.size"]
     figures.ratio_curves(frame, "ratio", "value", "metric")

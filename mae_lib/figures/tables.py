@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from html import escape
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 PROSE = 30  # characters; longer than a mean with its interval
+INTERVAL = re.compile(r"\[([^\[\],]+), ([^\[\],]+)\]")  # which no line should break
 
 
 def table(frame: pd.DataFrame, caption: str, *, digits: int | Mapping[str, int] = 2,
@@ -50,4 +52,6 @@ def _text(value, digits: int) -> str:
         return "–"
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
-    return f"{value:.{digits}f}" if isinstance(value, float | np.floating) else str(value)
+    if isinstance(value, float | np.floating):
+        return f"{value:.{digits}f}"
+    return INTERVAL.sub("[\\1,\N{NO-BREAK SPACE}\\2]", str(value))

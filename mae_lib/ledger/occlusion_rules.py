@@ -90,9 +90,12 @@ class Methods:
 
 
 def every(*tests: Test) -> Test:
-    """All of several tests; the least favourable decides."""
+    """All of several tests; the least favourable decides. Parts go by their outcomes."""
+    names = [getattr(test, "outcome", "part") for test in tests]
+    named = {name if names.count(name) == 1 else f"{name} ({i})": test
+             for i, (name, test) in enumerate(zip(names, tests, strict=True), 1)}
     return lambda found, sesoi: together(
-        {f"{i}": partial(test, found, sesoi) for i, test in enumerate(tests, 1)}, weakest)
+        {name: partial(test, found, sesoi) for name, test in named.items()}, weakest)
 
 
 def at(methods: Sequence[str]) -> dict[str, Cell]:

@@ -252,5 +252,10 @@ def _identity(setting: Setting, arguments: dict) -> dict[str, str]:
                                  ("test", arguments["world_test_frames"]))}
 
 
+def _none(setting: Setting, **_) -> tuple[Setting, ...]:
+    """The study trains its networks itself."""
+    return ()
+
+
 PARTNERS = Study("partners", _measured, ("mae_lib.evaluation.partners",), libraries=("ale-py",),
-                 data=_identity)
+                 data=_identity, compares=_none)

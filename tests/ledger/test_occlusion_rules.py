@@ -10,7 +10,13 @@ from planted import measured
 from mae_lib.ledger import rows
 from mae_lib.ledger.claims import claims, claims_about
 from mae_lib.ledger.experiments import RULES, smallest_effects, verdict_on, verdicts_of
-from mae_lib.ledger.occlusion_rules import gain_beside_mask, main_effect, mask_matters_most, subsets
+from mae_lib.ledger.occlusion_rules import (
+    CKA_AT,
+    gain_beside_mask,
+    main_effect,
+    mask_matters_most,
+    subsets,
+)
 from mae_lib.ledger.outcomes import Outcomes
 from mae_lib.ledger.rows import (
     BARE,
@@ -159,6 +165,14 @@ def test_every_claim_that_is_tested_was_broken():
     ("O-19", "without crops", (TUNED, few(1), 60))])
 def test_another_reading_has_a_word_of_its_own(claim, name, change):
     assert judged(claim, changed(change)).beside[name].word == "not supported"
+
+
+def test_parts_of_a_claim_go_by_what_they_are_about():
+    parts = judged("O-16", papers_world()).parts
+    assert [name.partition(":")[0] for name in parts] == [
+        "fine-tuned", "linear (2)", "few labels", "linear (4)", "linear (5)"]
+    assert all(f"{CKA_AT}{share}" in " ".join(judged("O-1", papers_world()).parts)
+               for share in (.1, .9))
 
 
 def test_readings_beside_a_claim_do_not_decide_it():
