@@ -29,12 +29,12 @@ from mae_lib.models import wider
 from mae_lib.models.cost import TRAINED, counted, method_macs
 from mae_lib.models.family import MAE, METHODS, SUPERVISED, method
 from mae_lib.models.methods import PRESETS, mae
+from mae_lib.pages.costs import SHALLOW
 from mae_lib.training.pretrain import mask_generator
 from mae_lib.training.schedule import Recipe
 from mae_lib.training.step import adamw, compile_step
 
 PRESET, MOST, CLIP_RATIO = "laptop", 1.3, 0.9
-SHALLOW = "mae, decoder of one block"  # He et al., Table 2
 RESULTS = Path(__file__).parent / "results" / "methods.json"
 
 
@@ -67,9 +67,8 @@ def wider_one(name: str) -> Contender:
     """A method of clips, or of frames of games; each at its paper's ratio."""
     kind = wider.KINDS[name]
     model = wider.build(name, PRESET, ratio=CLIP_RATIO if kind.clips else RATIO, seed=0)
-    side = model.config.get("size", PRESETS[PRESET]["size"])
-    shape = (3, model.config["frames"], side, side) if kind.clips else (3, side, side)
-    inputs = torch.rand(BATCH, *shape, generator=torch.Generator().manual_seed(0))
+    inputs = torch.rand(BATCH, *kind.inputs(model.config),
+                        generator=torch.Generator().manual_seed(0))
     return Contender(model, inputs, BATCH, TRAINED * counted(model, inputs[:1]))
 
 

@@ -271,10 +271,7 @@ def _built(setting: Setting) -> tuple[nn.Module, torch.Tensor]:
     """A network of clips or of world models, and something that it can be counted on."""
     made = build(setting.method, setting.preset, ratio=setting.ratio, sampling=setting.sampling,
                  seed=0, **setting.shape)
-    clips = setting.kind.clips or setting.kind.partner == "past"
-    frames = [setting.shape["frames"]] if clips else []
-    views = [2] if setting.kind.partner == "view" else []
-    return made, torch.zeros(1, *views, 3, *frames, setting.size, setting.size)
+    return made, torch.zeros(1, *setting.kind.inputs(setting.shape))
 
 
 def _encoding(setting: Setting) -> int:

@@ -35,6 +35,13 @@ class Kind(NamedTuple):
     sampled: bool = False
     symmetric: bool = False
 
+    def inputs(self, shape: Mapping) -> tuple[int, ...]:
+        """Of one item that it learns from: a frame ``(3, H, W)``, with T frames of a clip after the
+        channels or two views before them; ``shape`` has size and, of clips, frames."""
+        views = (2,) if self.partner == "view" else ()
+        frames = (shape["frames"],) if self.clips or self.partner == "past" else ()
+        return (*views, 3, *frames, shape["size"], shape["size"])
+
 
 REWARDED = "mwm reward"
 KINDS = {

@@ -19,6 +19,7 @@ from mae_lib.evaluation.filled_clips import (
     shown_pixels,
     to_frames,
 )
+from mae_lib.figures import masks
 from mae_lib.ledger.design_rows import HIDDEN
 from mae_lib.ledger.summary import summarise, with_interval
 from mae_lib.ledger.video_rows import AGNOSTIC, MAE_ST, TUBES, before
@@ -31,7 +32,7 @@ from mae_lib.studies import Plan, Setting, Sweep, design, model, video
 from mae_lib.studies.sets import PRESET, images_of
 from mae_lib.studies.settings import DATASETS
 
-GREY = 140  # of 255, where a film hides something
+GREY = np.uint8(round(255 * masks.GREY))  # where a film hides something
 CLASS, MOTION, TUNED = "class of the clip (%)", "motion of the clip (%)", "clips fine-tuned (%)"
 OF_ONE_WORLD = (video.DATASET, "menagerie")
 Films = dict[str, np.ndarray]
@@ -180,4 +181,4 @@ def _grid(setting: Setting) -> tuple[int, int, int]:
 def _film(clip: torch.Tensor, shown: torch.Tensor | None = None) -> np.ndarray:
     """Bytes ``[3,T,H,W]`` of a clip in [0, 1], grey where it is not ``shown [T,H,W]``."""
     frames = np.rint(255 * clip.numpy()).astype(np.uint8)
-    return frames if shown is None else np.where(shown.numpy(), frames, np.uint8(GREY))
+    return frames if shown is None else np.where(shown.numpy(), frames, GREY)

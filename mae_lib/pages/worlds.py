@@ -11,8 +11,8 @@ import pandas as pd
 from mae_lib import studies
 from mae_lib.evaluation.partners import OVER_STRANGERS
 from mae_lib.evaluation.small_objects import bin_names
-from mae_lib.figures.masks import GREY
 from mae_lib.ledger.summary import only, summarise, with_interval
+from mae_lib.pages.video import GREY
 from mae_lib.studies import Plan, Sweep, partners, worlds
 from mae_lib.studies.settings import DATASETS
 
@@ -70,9 +70,8 @@ def films(found: Mapping[str, Sweep], game: str, count: int) -> dict[str, np.nda
         setting, result = shown[0]
         frames = studies.images_of(setting, "test", count).images[worlds.filmed(count)]
         if not clips:
-            grey = np.uint8(round(255 * GREY))
             clips = {"frames": frames,
-                     "not hidden": np.where(result.value["hidden"][:, None], grey, frames)}
+                     "not hidden": np.where(result.value["hidden"][:, None], GREY, frames)}
         clips[f"drawn: {name}"] = result.value["drawn"]
     return {name: np.ascontiguousarray(clip.swapaxes(0, 1)) for name, clip in clips.items()}
 

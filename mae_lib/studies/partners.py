@@ -136,7 +136,7 @@ def _of_views(setting: Setting, network: nn.Module, count: int, ratio: float) ->
     grid = network.encoder.grid
 
     def draw(rows: np.ndarray, whose: np.ndarray) -> Drawn:
-        generator = torch.Generator().manual_seed(int(rows[0]))
+        generator = _generator(rows)
         masks = tuple(part_mask(len(rows), grid, share, generator=generator)
                       for share in (setting.ratio, ratio))
         return second_view(network, views.batch(rows), views.batch(whose), masks)
@@ -163,7 +163,7 @@ def _of_past(setting: Setting, network: nn.Module, count: int) -> Case:
 
     def draw(rows: np.ndarray, whose: np.ndarray) -> Drawn:
         mask = random_mask(len(rows), network.encoder.grid, setting.ratio,
-                           generator=torch.Generator().manual_seed(int(rows[0])))
+                           generator=_generator(rows))
         shown = nothing_hidden(len(rows), network.encoder.grid).visible
         first = torch.zeros(len(rows), dtype=torch.long)
         return after_past(network, clips.batch(rows), clips.batch(whose),
@@ -177,13 +177,18 @@ def _frames_and_memory(setting: Setting, network: nn.Module, count: int) -> tupl
     recording = played(setting, "test", count)
 
     def masks(rows: np.ndarray) -> tuple:
-        generator = torch.Generator().manual_seed(int(rows[0]))
+        generator = _generator(rows)
         shares = ((network.encoder.grid, setting.ratio),
                   ((1, WORDS), network.config["memory_ratio"]))
         return tuple(part_mask(len(rows), grid, share, generator=generator)
                      for grid, share in shares)
 
     return frame_set(recording), torch.from_numpy(recording.memory), masks
+
+
+def _generator(rows: np.ndarray) -> torch.Generator:
+    """Of masks: the same ones whenever these frames are drawn, whoever their partners are."""
+    return torch.Generator().manual_seed(int(rows[0]))
 
 
 def _by_motion(frames: np.ndarray) -> dict[str, np.ndarray]:

@@ -12,13 +12,14 @@ from PIL import Image
 
 from mae_lib.data.atari import AtariClips, clip_set, frame_set, record
 from mae_lib.data.atari import fingerprint_of as fingerprint_of_recording
+from mae_lib.data.atari.clips import fingerprint_of_clips
 from mae_lib.data.atari.frames import fingerprint_of_frames
 from mae_lib.data.clip_sets import FRAMES, identify_clips, menagerie_clips
 from mae_lib.data.fashion_mnist import fashion_mnist, fingerprint_of
 from mae_lib.data.files.corrupt import readable
 from mae_lib.data.files.sets import FileSet, decoded
 from mae_lib.data.files.transforms import pretraining_view
-from mae_lib.data.images import ImageSet, fingerprint
+from mae_lib.data.images import ImageSet
 from mae_lib.data.menagerie import CLASSES, identify, menagerie
 from mae_lib.data.official.folders import folder
 from mae_lib.data.official.imagenet import imagenet, imagenette
@@ -196,7 +197,7 @@ def data_fingerprint(dataset: str, split: str, count: int, size: int = SIZE,
     if dataset in CLIPS_OF_GAMES:
         played = fingerprint_of_recording(CLIPS_OF_GAMES[dataset], count, seed=PLAYERS[split],
                                           size=size)
-        return fingerprint("clips", played, f"{FRAMES} 1 1")
+        return fingerprint_of_clips([played], FRAMES)
     if dataset in CLIPS:
         return identify_clips(split, count, size, PRESET)
     if dataset in GAMES:

@@ -108,5 +108,11 @@ def clip_set(recordings: Recording | Sequence[Recording], frames: int = 8, *, ga
         raise ValueError(f"frames must be at most {(longest - 1) // gap + 1} with a gap of {gap}, "
                          f"since no episode is longer than {longest}, got {frames}")
     source, first = np.array(found).T
-    mark = fingerprint("clips", *(r.fingerprint for r in recordings), f"{frames} {gap} {every}")
+    mark = fingerprint_of_clips([r.fingerprint for r in recordings], frames, gap, every)
     return AtariClips(recordings, source, first, frames, gap, mark)
+
+
+def fingerprint_of_clips(recordings: Sequence[str], frames: int, gap: int = 1, every: int = 1
+                         ) -> str:
+    """The fingerprint of a :func:`clip_set` from those of its recordings."""
+    return fingerprint("clips", *recordings, f"{frames} {gap} {every}")
