@@ -9,15 +9,11 @@ from mae_lib.evaluation.records import from_value
 from mae_lib.studies import detection
 from mae_lib.studies.detection import DETECTION, DETECTOR_NOISE, FROZEN_DETECTION, scene_set
 
+pytestmark = pytest.mark.usefixtures("own_results")
+
 TOY = studies.Setting("menagerie", preset="toy", views=0, train_images=64, seed=3)
 COUNTS = {"train_scenes": 4, "test_scenes": 8, "detector_epochs": 1}
 COMMON = {"setting": {}, "seed": 0, "dataset": "menagerie scenes", "split": "test"}
-
-
-@pytest.fixture(autouse=True)
-def folders(tmp_path, monkeypatch):
-    monkeypatch.setenv("MAE_LIB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("MAE_LIB_PUBLISHED", str(tmp_path / "published"))
 
 
 def perfect(count: int) -> list[dict]:

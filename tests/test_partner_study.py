@@ -15,6 +15,8 @@ from mae_lib.models.masks import Mask
 from mae_lib.models.wider import KINDS, build
 from mae_lib.studies import PARTNERS, Plan, partners, program
 
+pytestmark = pytest.mark.usefixtures("shared_results")
+
 FRAMES = 40
 PLAN = Plan.of(PARAMETERS | {
     "preset": "toy", "world_games": ["pong", "boxing"], "world_seeds": [0, 1], "world_views": 64,
@@ -27,17 +29,8 @@ SEEN = {"two views": {"three quarters of both views hidden", "the second view hi
 SEEN["two views, one hidden"] = SEEN["two views"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def folders(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("results")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MAE_LIB_CACHE", str(folder / "cache"))
-        patch.setenv("MAE_LIB_PUBLISHED", str(folder / "published"))
-        yield
-
-
 @pytest.fixture(scope="module")
-def results(folders):
+def results(shared_results):
     return {name: PARTNERS(s, world_test_frames=FRAMES) for name, s in FIRST.items()}
 
 

@@ -8,17 +8,17 @@ from mae_lib import progress, runs, studies
 from mae_lib.studies import Plan
 from mae_lib.studies.pretraining import checkpoint_folder
 
+pytestmark = pytest.mark.usefixtures("own_results")
+
 PLAN = Plan.of({"datasets": ["menagerie"], "seeds": [0], "preset": "toy", "views": 64, "batch": 32,
                 "lr": 1e-3, "ratios": [0.5, 0.75], "units": [4], "unit_ratio": 0.75,
                 "train_images": 64, "test_images": 4, "shown": 1, "if_stale": "recompute"})
 
 
 @pytest.fixture(autouse=True)
-def folders(tmp_path, monkeypatch):
-    monkeypatch.setenv("MAE_LIB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("MAE_LIB_PUBLISHED", str(tmp_path / "published"))
-    trainings = {studies.PRETRAINING: PLAN.core, studies.FLOORS: PLAN.core[:1]}
-    monkeypatch.setattr(progress, "program", lambda plan: trainings)
+def trainings(monkeypatch):
+    asked = {studies.PRETRAINING: PLAN.core, studies.FLOORS: PLAN.core[:1]}
+    monkeypatch.setattr(progress, "program", lambda plan: asked)
 
 
 def counts() -> dict[str, tuple]:

@@ -13,17 +13,10 @@ from mae_lib.studies import study
 from mae_lib.training import pretrain as loop
 from mae_lib.verify import verify
 
+pytestmark = pytest.mark.usefixtures("shared_results")
+
 COMMON = {"preset": "toy", "views": 320, "batch": 32, "lr": 1e-3, "train_images": 64}
 PLAIN = studies.Setting("menagerie", **COMMON)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def folders(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("results")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MAE_LIB_CACHE", str(folder / "cache"))
-        patch.setenv("MAE_LIB_PUBLISHED", str(folder / "published"))
-        yield folder
 
 
 def test_the_grid_holds_both_series_once():
@@ -113,7 +106,7 @@ def test_a_second_sweep_computes_nothing():
     assert again.stale == [] and {r.n for r in again.records} == {16}
 
 
-def test_verify_passes_what_was_published_and_fails_what_was_altered(folders):
+def test_verify_passes_what_was_published_and_fails_what_was_altered(shared_results):
     studies.RECONSTRUCTION(PLAIN, test_images=16, shown=2)
     studies.FLOORS(PLAIN, test_images=16)
     runs.publish(["pretraining", "reconstruction", "floors"])

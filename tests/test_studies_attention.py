@@ -14,18 +14,17 @@ from mae_lib.studies import attention, embedding
 from mae_lib.studies.attention import ATTENTION, object_masks, overlays
 from mae_lib.studies.embedding import EMBEDDING, PIXEL_EMBEDDING
 
+pytestmark = pytest.mark.usefixtures("shared_results")
+
 COMMON = {"preset": "toy", "views": 0, "batch": 32, "lr": 1e-3, "train_images": 64}
 PLAIN = studies.Setting("menagerie", **COMMON)
 COUNT, SHOWN = 60, 3  # more than one batch
 
 
 @pytest.fixture(scope="module", autouse=True)
-def folders(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("results")
-    with pytest.MonkeyPatch.context() as patch, threadpool_limits(1):
-        patch.setenv("MAE_LIB_CACHE", str(folder / "cache"))
-        patch.setenv("MAE_LIB_PUBLISHED", str(folder / "published"))
-        yield folder
+def one_thread():
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -13,17 +13,13 @@ from mae_lib.models.classifier import Classifier
 from mae_lib.models.methods import mae
 from mae_lib.models.weights import published_names
 
+pytestmark = pytest.mark.usefixtures("own_results")
+
 PLAN = {"datasets": ["menagerie"], "seeds": [0, 1], "preset": "laptop", "views": 1000, "batch": 32,
         "lr": 1e-3, "ratios": [0.1, 0.75], "units": [4, 8], "unit_ratio": 0.75, "patches": [4, 8],
         "train_images": 100, "arm_datasets": ["menagerie"], "arm_ratios": [0.1], "arm_seeds": [0],
         "margins": [1], "policies": ["whole"], "probe_images": 200, "probe_test_images": 100,
         "test_images": 20, "shown": 2}
-
-
-@pytest.fixture(autouse=True)
-def folders(tmp_path, monkeypatch):
-    monkeypatch.setenv("MAE_LIB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("MAE_LIB_PUBLISHED", str(tmp_path / "published"))
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from mae_lib.studies.finetuning import tuned
 from mae_lib.studies.occlusion import effective_rank
 from mae_lib.studies.sets import images_of
 
+pytestmark = pytest.mark.usefixtures("shared_results")
+
 UNTRAINED = studies.Setting(preset="toy", views=0, train_images=40, seed=3)
 COUNT, RATIOS, DRAWS = 24, (0.25, 0.5, 0.9), 2
 SHOWN = {"test_images": COUNT, "occlusion_ratios": RATIOS, "occlusion_draws": DRAWS}
@@ -27,27 +29,18 @@ POOLS = {"class token": "cls", "mean token": "mean"}
 INPUTS = {"levelled": True, "raw": False}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def folders(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("results")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MAE_LIB_CACHE", str(folder / "cache"))
-        patch.setenv("MAE_LIB_PUBLISHED", str(folder / "published"))
-        yield
-
-
 @pytest.fixture(scope="module")
-def test_set(folders):
+def test_set(shared_results):
     return images_of(UNTRAINED, "test", COUNT)
 
 
 @pytest.fixture(scope="module")
-def result(folders):
+def result(shared_results):
     return studies.OCCLUSION(UNTRAINED, **SHOWN)
 
 
 @pytest.fixture(scope="module")
-def encoder(folders):
+def encoder(shared_results):
     return studies.model(UNTRAINED).encoder
 
 

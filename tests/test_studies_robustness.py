@@ -12,6 +12,8 @@ from mae_lib.studies.probing import POOLS, banks
 from mae_lib.studies.robustness import FILTER_NETWORK, ROBUSTNESS
 from mae_lib.studies.shape_bias import SHAPE_BIAS, Seen, decide
 
+pytestmark = pytest.mark.usefixtures("shared_results")
+
 PLAIN = studies.Setting(preset="toy", views=0, train_images=64)
 PROBES = {"probe_images": 200, "probe_test_images": 100}
 FILTER = {"filter_images": 128, "filter_epochs": 1}
@@ -19,12 +21,8 @@ COUNTS = PROBES | FILTER | {"test_images": 40}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def folders(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("results")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MAE_LIB_CACHE", str(folder / "cache"))
-        patch.setenv("MAE_LIB_PUBLISHED", str(folder / "published"))
-        yield
+def own_images():
+    yield
     robustness.shifted_images.cache_clear()
 
 

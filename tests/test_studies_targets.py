@@ -16,18 +16,11 @@ from mae_lib.studies import Plan, program, targets
 from mae_lib.studies.sets import images_of
 from mae_lib.verify import verify
 
+pytestmark = pytest.mark.usefixtures("shared_results")
+
 SETTING = studies.Setting(preset="toy", views=0)
 COUNT, MASKS, RATIOS, PATCH = 60, 2, (0.5, 0.75), 4
 ARGUMENTS = {"target_images": COUNT, "target_masks": MASKS, "ratios": RATIOS}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def folders(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("results")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MAE_LIB_CACHE", str(folder / "cache"))
-        patch.setenv("MAE_LIB_PUBLISHED", str(folder / "published"))
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +29,7 @@ def pictures():
 
 
 @pytest.fixture(scope="module")
-def result(folders):
+def result(shared_results):
     return studies.TARGETS(SETTING, **ARGUMENTS)
 
 

@@ -44,6 +44,8 @@ from mae_lib.training.finetune import FinetuneConfig, FinetuneResult
 from mae_lib.training.pretrain import pretrain
 from mae_lib.training.schedule import Recipe
 
+pytestmark = pytest.mark.usefixtures("shared_results")
+
 COUNT = 24
 COMMON = {"preset": "toy", "views": 48, "batch": 16, "lr": 1e-3, "train_images": COUNT}
 SMALL = COMMON | {"patch": 8, "width": 16, "depth": 1, "decoder_width": 8, "seed": 2}
@@ -61,12 +63,9 @@ PLAN = Plan.of(PARAMETERS | {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def folders(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("results")
+def data_folder(shared_results):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MAE_LIB_CACHE", str(folder / "cache"))
-        patch.setenv("MAE_LIB_PUBLISHED", str(folder / "published"))
-        patch.setenv("MAE_LIB_DATA", str(folder / "data"))
+        patch.setenv("MAE_LIB_DATA", str(shared_results / "data"))
         yield
 
 

@@ -19,21 +19,14 @@ from mae_lib.models.worlds.stem import Stem
 from mae_lib.studies import Plan, program, worlds
 from mae_lib.studies.sets import rewards
 
+pytestmark = pytest.mark.usefixtures("shared_results")
+
 PLAN = Plan.of(PARAMETERS | {
     "preset": "toy", "world_games": ["pong", "boxing"], "world_seeds": [0, 1], "world_views": 64,
     "world_frames": 300, "world_test_frames": 40})
 ROWS = worlds.rows(PLAN)
 SMALL = studies.Setting(dataset="pong", method="mwm", preset="toy", views=64, train_images=300,
                         batch=32, lr=1e-3)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def folders(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("results")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MAE_LIB_CACHE", str(folder / "cache"))
-        patch.setenv("MAE_LIB_PUBLISHED", str(folder / "published"))
-        yield
 
 
 def test_rows_differ_in_what_is_masked_alone():
