@@ -13,7 +13,7 @@ from mae_lib.ledger import design_rows as rows
 from mae_lib.ledger.design_rules import COST
 from mae_lib.ledger.rows import MAE, SCRATCH
 from mae_lib.measurements import series_of
-from mae_lib.models.masks import random_mask
+from mae_lib.models.masks import Mask, random_mask
 from mae_lib.studies import Plan, design, family, program
 from mae_lib.studies.distances import features, numbers
 
@@ -56,6 +56,18 @@ def test_colours_change_what_is_predicted_too():
     setting = design.augmentation(PLAN)[rows.COLOURED][0]
     network = studies.network(replace(setting, train_images=64))
     assert network.augment.colour and network.augment.crop and network.jittered_target
+
+
+@pytest.mark.parametrize("name", [MAE, rows.TOKENS, rows.UNIFORM, *rows.SIMMIM])
+def test_a_loss_that_no_parts_of_a_batch_add_up_to_is_taken_at_once(name, generator):
+    """Gradients of several passes add up to that of the batch only if the losses do."""
+    setting = design.every_row(replace(PLAN, micro=2))[name][0]
+    network, pictures = studies.network(setting).eval(), torch.rand(4, 3, 32, 32)
+    mask = network.sample_mask(4, generator)
+    parts = [network(pictures[part], Mask(*(index[part] for index in mask)))
+             for part in (slice(0, 2), slice(2, 4))]
+    adds_up = torch.isclose(network(pictures, mask), sum(parts) / 2, rtol=1e-5, atol=0).item()
+    assert setting.micro == (2 if adds_up else None)
 
 
 def test_an_unknown_series_is_refused():

@@ -34,7 +34,7 @@ from mae_lib.ledger.rows import (
     longer,
     on_few,
 )
-from mae_lib.models.family import CONTRASTIVE, NOTHING
+from mae_lib.models.family import CONTRASTIVE, NOTHING, UNIFORM
 from mae_lib.studies.plan import Plan
 from mae_lib.studies.settings import Setting
 
@@ -65,7 +65,7 @@ def scratch(plan: Plan) -> list[Setting]:
 def changed(plan: Plan, **changes) -> list[Setting]:
     """The same with something changed; a method that tells images of a batch from each other sees
     the batch in one pass."""
-    if changes.get("method") in CONTRASTIVE:
+    if changes.get("method") in (*CONTRASTIVE, UNIFORM):
         changes = {"micro": None, **changes}
     return [replace(s, **changes) for s in base(plan)]
 
