@@ -19,6 +19,7 @@ from mae_lib.models.methods import PRESETS, mae
 from mae_lib.pages import costs, methods
 from mae_lib.pages.papers import COLUMNS
 from mae_lib.studies import Plan, Setting, Sweep, design, family, images_of
+from mae_lib.studies.attention import object_masks
 from mae_lib.studies.family import Rows
 
 HE = "He et al."
@@ -132,6 +133,27 @@ def masks(rows: Rows, count: int, seed: int = 0) -> tuple[np.ndarray, dict[str, 
         hidden[row] = Mask(drawn.visible, drawn.hidden).binary().bool().numpy().reshape(
             count, *made.encoder.grid)
     return images.numpy(), hidden
+
+
+def hidden_figures(rows: Rows, count: int, seed: int = 0) -> tuple[pd.DataFrame, float]:
+    """By row, the share in percent of ``count`` test pictures of which a mask of training hides
+    every patch that the figure touches; and how many patches that are, on average. One mask a
+    picture; of sets whose figures are known."""
+    setting = next(settings[0] for settings in rows.values() if settings)
+    figures = object_masks(images_of(setting, "test", count), setting)
+    assert figures is not None
+    hidden = masks(rows, count, seed)[1]
+    touched = _touched(figures.numpy(), next(iter(hidden.values())).shape[1:])
+    shares = [100 * (where | ~touched).all((1, 2)).mean() for where in hidden.values()]
+    table = pd.DataFrame({"masks": list(hidden), "figure wholly hidden (%)": shares})
+    return table, float(touched.sum((1, 2)).mean())
+
+
+def _touched(pixels: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """Which cells of a grid hold a marked pixel, ``[N,H,W]`` to ``[N,h,w]``."""
+    count, height, width = pixels.shape
+    cells = pixels.reshape(count, grid[0], height // grid[0], grid[1], width // grid[1])
+    return cells.any((2, 4))
 
 
 def views(rows: Rows, count: int, seed: int = 0) -> dict[str, np.ndarray]:

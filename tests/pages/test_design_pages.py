@@ -9,6 +9,7 @@ import torch
 from test_plan import PARAMETERS
 
 from mae_lib import runs, studies
+from mae_lib.data.menagerie import draw
 from mae_lib.evaluation.records import EvalRecord, to_value
 from mae_lib.ledger.design_rows import (
     BLOCK,
@@ -169,3 +170,19 @@ def test_views_are_those_of_training_with_the_same_numbers_in_all_rows():
     assert not np.allclose(found[COLOURED], found[CROPPED], atol=0.05)
     assert not np.allclose(found[FIXED_CROP], found[CROPPED], atol=0.05)
     assert all(images.min() >= 0 and images.max() <= 1 for images in found.values())
+
+
+def test_hidden_figures_are_counted_patch_by_patch():
+    rows = {"random": tables.sampling(PLAN)[MAE], "blocks": tables.sampling(PLAN)[BLOCK]}
+    found, patches = design.hidden_figures(rows, 40, seed=3)
+    pictures = draw("test", 40, 32, "medium32")
+    hidden, touched, lost = design.masks(rows, 40, seed=3)[1], [], dict.fromkeys(rows, 0)
+    for n, figure in enumerate(pictures.masks):
+        cells = {(y // 4, x // 4) for y, x in zip(*np.nonzero(figure), strict=True)}
+        touched.append(len(cells))
+        for row in rows:
+            lost[row] += all(hidden[row][n][cell] for cell in cells)
+    assert lost["blocks"] > lost["random"]
+    assert found["masks"].tolist() == list(rows)
+    assert found["figure wholly hidden (%)"].tolist() == [100 * n / 40 for n in lost.values()]
+    assert patches == np.mean(touched)
