@@ -35,6 +35,7 @@ def ratio_curves(frame: pd.DataFrame, x: str, y: str, panels: str, *, by: str | 
     rows = -(-len(groups) // columns)
     with style():
         fig, axes = plt.subplots(rows, columns, figsize=(WIDTH, 2.7 * rows), squeeze=False)
+        fig.get_layout_engine().set(h_pad=0.1)  # a label is of the panel above it
         for ax, (name, part) in zip(axes.flat, groups, strict=False):
             _lines(ax, part, ticks, kinds, (x, y, by, low, high))
             _references(ax, ticks, (paper or {}).get(name), (floors or {}).get(name, {}))
