@@ -127,6 +127,8 @@ def test_coverage_lists_every_item_of_each_paper_once():
         "kong and zhang": ["Equations 3 to 8", "Figure 1", *numbered("Table", range(1, 9))],
         "he": [*numbered("Figure", (5, 7)), *(f"Table 1{c}" for c in "abcdef"), "Table 2"],
         "xie": ["Table 2"],
+        "feichtenhofer": ["Masking ratio", "Table 2a", "Figure 5"],
+        "tong": ["Tube masking", "Mask sampling", "Data sizes"], "gupta": ["Method", "Figure 2"],
         "zhang": numbered("Theorem", (3.2, 3.3, 4.1, 4.2))}
     assert {name: [e["item"] for e in entries] for name, entries in COVERAGE.items()} == expected
     for entry in ITEMS:

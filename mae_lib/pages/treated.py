@@ -23,6 +23,11 @@ PAPERS = {
                 "talk by D. Kim shows it",
     "xie": "Xie et al., \"SimMIM: A Simple Framework for Masked Image Modeling\" "
                  "(CVPR 2022), as the same talk shows it",
+    "feichtenhofer": "Feichtenhofer et al., \"Masked Autoencoders As Spatiotemporal Learners\" "
+                     "(NeurIPS 2022), as the talk presents it",
+    "tong": "Tong et al., \"VideoMAE\" (NeurIPS 2022), as the talk presents it",
+    "gupta": "Gupta et al., \"Siamese Masked Autoencoders\" (NeurIPS 2023), as the talk presents "
+             "it",
     "zhang": "Zhang, Wang and Wang, \"How Mask Matters\" (NeurIPS 2022), as a talk by D. Kim "
              "presents it"}
 WORDS = {"reproduced": "yes", "partly": "in part", "open": "no"}
