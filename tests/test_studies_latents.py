@@ -23,13 +23,10 @@ SERIES = {"ratios": (0.5, 0.75), "units": (4, 8), "unit_ratio": 0.75}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def folders(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("results")
+def one_strength(shared_results):
     with pytest.MonkeyPatch.context() as patch, threadpool_limits(1):
-        patch.setenv("MAE_LIB_CACHE", str(folder / "cache"))
-        patch.setenv("MAE_LIB_PUBLISHED", str(folder / "published"))
         patch.setattr(readout, "STRENGTHS", (0.1,))  # the choice has tests of its own
-        yield folder
+        yield
 
 
 # Latents

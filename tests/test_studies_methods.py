@@ -42,11 +42,8 @@ ALL = AUTOENCODERS | ENCODERS
 
 
 @pytest.fixture(scope="module", autouse=True)
-def folders(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("results")
+def small_pool(shared_results):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MAE_LIB_CACHE", str(folder / "cache"))
-        patch.setenv("MAE_LIB_PUBLISHED", str(folder / "published"))
         patch.setattr("mae_lib.studies.sets.POOL", POOL)
         yield
 

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from mae_lib.evaluation.localisation import coverage
 from mae_lib.ledger import paper
 from mae_lib.ledger.design_rows import DEPTH, WIDTH
 from mae_lib.ledger.rows import MAE, SCRATCH
@@ -124,15 +125,21 @@ def pictures_seen(plan: Plan) -> pd.DataFrame:
 def masks(rows: Rows, count: int, seed: int = 0) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """What :func:`mae_lib.figures.mask_grid` draws: test images, and where the masks of training
     of each row hide them, bool ``[count,h,w]``."""
-    chosen = {row: settings[0] for row, settings in rows.items() if settings}
-    images = images_of(next(iter(chosen.values())), "test", count).batch(slice(count))
+    first = next(settings[0] for settings in rows.values() if settings)
+    return images_of(first, "test", count).batch(slice(count)).numpy(), _hidden(rows, count, seed)
+
+
+def _hidden(rows: Rows, count: int, seed: int) -> dict[str, np.ndarray]:
+    """Where masks of training hide a picture, by row, bool ``[count,h,w]``."""
     hidden = {}
-    for row, setting in chosen.items():
-        made = _untrained(setting)
+    for row, settings in rows.items():
+        if not settings:
+            continue
+        made = _untrained(settings[0])
         drawn = made.sample_mask(count, torch.Generator().manual_seed(seed))
         hidden[row] = Mask(drawn.visible, drawn.hidden).binary().bool().numpy().reshape(
             count, *made.encoder.grid)
-    return images.numpy(), hidden
+    return hidden
 
 
 def hidden_figures(rows: Rows, count: int, seed: int = 0) -> tuple[pd.DataFrame, float]:
@@ -142,18 +149,11 @@ def hidden_figures(rows: Rows, count: int, seed: int = 0) -> tuple[pd.DataFrame,
     setting = next(settings[0] for settings in rows.values() if settings)
     figures = object_masks(images_of(setting, "test", count), setting)
     assert figures is not None
-    hidden = masks(rows, count, seed)[1]
-    touched = _touched(figures.numpy(), next(iter(hidden.values())).shape[1:])
+    hidden = _hidden(rows, count, seed)
+    touched = coverage(figures, next(iter(hidden.values())).shape[1:]).numpy() > 0
     shares = [100 * (where | ~touched).all((1, 2)).mean() for where in hidden.values()]
     table = pd.DataFrame({"masks": list(hidden), "figure wholly hidden (%)": shares})
     return table, float(touched.sum((1, 2)).mean())
-
-
-def _touched(pixels: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """Which cells of a grid hold a marked pixel, ``[N,H,W]`` to ``[N,h,w]``."""
-    count, height, width = pixels.shape
-    cells = pixels.reshape(count, grid[0], height // grid[0], grid[1], width // grid[1])
-    return cells.any((2, 4))
 
 
 def views(rows: Rows, count: int, seed: int = 0) -> dict[str, np.ndarray]:

@@ -20,9 +20,9 @@ PAPERS = {
     "kong and zhang": "Kong and Zhang, \"Understanding Masked Image Modeling via Learning "
                       "Occlusion Invariant Feature\" (CVPR 2023)",
     "he": "He et al., \"Masked Autoencoders Are Scalable Vision Learners\" (CVPR 2022), as a "
-                "talk by D. Kim shows it",
+          "talk by D. Kim shows it",
     "xie": "Xie et al., \"SimMIM: A Simple Framework for Masked Image Modeling\" "
-                 "(CVPR 2022), as the same talk shows it",
+           "(CVPR 2022), as the same talk shows it",
     "feichtenhofer": "Feichtenhofer et al., \"Masked Autoencoders As Spatiotemporal Learners\" "
                      "(NeurIPS 2022), as the talk presents it",
     "tong": "Tong et al., \"VideoMAE\" (NeurIPS 2022), as the talk presents it",
