@@ -29,9 +29,13 @@ def environment() -> dict[str, str]:
 
 
 def torchrun(script: Path, *arguments: str, restarts: int = 0) -> subprocess.CompletedProcess:
-    """Two processes of a job that run ``script``; where it fails, the output says why."""
+    """Two processes of a job that run ``script``; where it fails, the output says why.
+
+    torchrun looks at them every five seconds, not ten times in one, and ends the others when one
+    has died: on a busy machine they would not always have told their reason by then.
+    """
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
-               f"--max-restarts={restarts}", str(script), *arguments]
+               "--monitor-interval=5", f"--max-restarts={restarts}", str(script), *arguments]
     return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300)
 
 
