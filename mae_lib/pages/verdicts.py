@@ -171,7 +171,8 @@ def _says(claim: Claim) -> str:
 
 
 def _printed(claim: Claim) -> str:
-    shown = f'<p class="quiet">{escape(paper.spelled_out(claim.published))}</p>'
+    numbers = escape(paper.spelled_out(claim.published)).replace(",", ",<wbr>")  # break here only
+    shown = f'<p class="quiet">{numbers}</p>'
     return (f'<td role="cell" data-label="Printed numbers"><p>{AUDITS[claim.audit]}</p>'
             f"{shown if claim.published else ''}</td>")
 
