@@ -85,6 +85,15 @@ def by_level(found: pd.DataFrame, cost: Mapping[float, float], head: str,
     return table
 
 
+def gaps_of_levels(plan: Plan, name: str, *measures: str) -> pd.DataFrame:
+    """Points by which MAE at each other level of a series lies above MAE as it is in all other
+    rows, run by run: columns of :func:`mae_lib.pages.methods.gaps_by_measure`."""
+    rows = {f"{level:g}": found for level, found in levels(plan, name).items()}
+    usual = family.base(design.own(plan))
+    pairs = [(level, MAE) for level, found in rows.items() if found != usual]
+    return methods.gaps_by_measure(plan, rows | {MAE: usual}, measures, pairs)
+
+
 def training_costs(plan: Plan, name: str) -> dict[float, float]:
     """How many times the multiplications of MAE's whole training those of each level take."""
     usual = family.base(design.own(plan))[0]

@@ -113,6 +113,14 @@ def test_a_table_has_every_level_of_either(by_depth):
     assert design.by_level(by_depth, cost, "blocks").blocks.tolist() == ["1", "2"]
 
 
+def test_other_levels_stand_beside_the_usual_one_run_by_run():
+    found = design.gaps_of_levels(measured_by(of_depth), DEPTH, PROBE, TUNED)
+    assert found.difference.tolist() == [f"2 less {MAE}"] * 2  # toy has one block
+    assert found.measure.tolist() == [PROBE, TUNED]
+    assert found["mean"].tolist() == pytest.approx([10, 10])
+    assert found["each run"].tolist() == ["+10.0, +10.0"] * 2
+
+
 @pytest.mark.parametrize("change", [{}, {"decoder_depth": 2}, {"width": 16}, {"ratio": 0.5},
                                     {"method": "mae tokens"}, {"method": "simmim"}])
 def test_a_step_takes_three_times_the_products_of_a_forward_pass(change):
