@@ -16,7 +16,7 @@ from mae_lib.data.atari.clips import fingerprint_of_clips
 from mae_lib.data.atari.frames import fingerprint_of_frames
 from mae_lib.data.clip_sets import FRAMES, identify_clips, menagerie_clips
 from mae_lib.data.fashion_mnist import fashion_mnist, fingerprint_of
-from mae_lib.data.files.corrupt import readable
+from mae_lib.data.files.readable import readable
 from mae_lib.data.files.sets import FileSet, decoded
 from mae_lib.data.files.transforms import pretraining_view
 from mae_lib.data.images import ImageSet

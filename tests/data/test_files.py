@@ -9,9 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from mae_lib.data.files.corrupt import CorruptImage, TooManyBadImages, readable
+from mae_lib.data.files.corrupt import CorruptImage, TooManyBadImages
 from mae_lib.data.files.decoding import BadImage
 from mae_lib.data.files.parallel import parallel
+from mae_lib.data.files.readable import readable
 from mae_lib.data.files.sets import FileSet, batches, decoded
 from mae_lib.data.files.transforms import CentreView, pretraining_view
 from mae_lib.data.images import ImageSet, check_images

@@ -27,7 +27,7 @@ class FileSet:
     """Labelled picture files, seen through a view of one size.
 
     Evaluation asks for ``batch``: every item must count, so a file that cannot be read is an error;
-    :func:`mae_lib.data.files.corrupt.readable` finds such files beforehand and leaves them out.
+    :func:`mae_lib.data.files.readable.readable` finds such files beforehand and leaves them out.
     Training asks for ``views``: there the next readable picture of the same class takes the place
     of one that cannot be read, so that a batch is always full and every process makes the same one.
 
@@ -184,7 +184,7 @@ def decoded(images: FileSet, side: int, *, workers: int = 0) -> FileSet:
         workers: processes that decode.
 
     Raises:
-        BadImage: a file that cannot be read; see :func:`mae_lib.data.files.corrupt.readable`.
+        BadImage: a file that cannot be read; see :func:`mae_lib.data.files.readable.readable`.
     """
     whole = replace(images, transform=CentreView(side, side), view=None)
     parts = np.array_split(np.arange(len(images)), max(1, len(images) // 64))
